@@ -1,0 +1,123 @@
+//! Warnings and infos of a query, gathered while it runs.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+/// How grave an annotation is.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum AnnotationKind {
+    /// The answer may be wrong or incomplete.
+    Warning,
+    /// Something worth knowing.
+    Info,
+}
+
+/// One warning or info. Two with the same kind, text and place are one.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Annotation {
+    /// Warning or info.
+    pub kind: AnnotationKind,
+    /// The whole text, with its `PromQL warning: ` prefix where it has one.
+    pub text: String,
+    /// Byte range in the query, where it concerns a part of it.
+    pub span: Option<Range<usize>>,
+}
+
+impl Annotation {
+    /// A warning of the PromQL engine: gets Prometheus' prefix.
+    pub fn promql_warning(text: impl fmt::Display, span: Range<usize>) -> Self {
+        Self { kind: AnnotationKind::Warning, text: format!("PromQL warning: {text}"), span: Some(span) }
+    }
+
+    /// An info of the PromQL engine: gets Prometheus' prefix.
+    pub fn promql_info(text: impl fmt::Display, span: Range<usize>) -> Self {
+        Self { kind: AnnotationKind::Info, text: format!("PromQL info: {text}"), span: Some(span) }
+    }
+
+    /// A warning about something outside of the query, such as a replica that failed.
+    pub fn warning(text: impl Into<String>) -> Self {
+        Self { kind: AnnotationKind::Warning, text: text.into(), span: None }
+    }
+
+    /// The text with its ` (line:col)`, counted in the query it belongs to.
+    pub fn render(&self, query: &str) -> String {
+        match &self.span {
+            None => self.text.clone(),
+            Some(span) => {
+                let (line, column) = line_and_column(query, span.start);
+                format!("{} ({line}:{column})", self.text)
+            }
+        }
+    }
+}
+
+/// One-based line and column (in bytes, as Prometheus counts) of a byte offset.
+pub fn line_and_column(query: &str, offset: usize) -> (usize, usize) {
+    let before = &query.as_bytes()[..offset.min(query.len())];
+    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    (line, before.len() - line_start + 1)
+}
+
+/// Collects annotations from everything that works for one query. Bounded: see [`AnnotationSink::add`].
+#[derive(Clone, Default, Debug)]
+pub struct AnnotationSink(Arc<Mutex<Vec<Annotation>>>);
+
+/// More distinct annotations than this are not kept: the API shows ten of each kind.
+const KEPT_MAX: usize = 1_000;
+
+impl AnnotationSink {
+    /// Adds one unless it is there already.
+    pub fn add(&self, annotation: Annotation) {
+        let mut all = self.0.lock();
+        if all.len() < KEPT_MAX && !all.contains(&annotation) {
+            all.push(annotation);
+        }
+    }
+
+    /// What has been gathered, in order of arrival.
+    pub fn snapshot(&self) -> Vec<Annotation> {
+        self.0.lock().clone()
+    }
+}
+
+/// Two sinks are equal when they are the same sink: plans that report to different queries differ.
+impl PartialEq for AnnotationSink {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+impl Eq for AnnotationSink {}
+impl std::hash::Hash for AnnotationSink {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        (Arc::as_ptr(&self.0) as usize).hash(state);
+    }
+}
+impl PartialOrd for AnnotationSink {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        (Arc::as_ptr(&self.0) as usize).partial_cmp(&(Arc::as_ptr(&other.0) as usize))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_counted_from_one() {
+        let note = Annotation::promql_warning("bad", 6..9);
+        assert_eq!(note.render("sum(\n rate"), "PromQL warning: bad (2:2)");
+        assert_eq!(note.render(""), "PromQL warning: bad (1:1)");
+    }
+
+    #[test]
+    fn the_same_annotation_is_kept_once() {
+        let sink = AnnotationSink::default();
+        sink.add(Annotation::warning("a"));
+        sink.add(Annotation::warning("a"));
+        assert_eq!(sink.snapshot().len(), 1);
+    }
+}

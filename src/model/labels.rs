@@ -1,0 +1,443 @@
+//! Label sets, and the canonical bytes in which they travel.
+//!
+//! The encoding is the names and values in name order, each escaped and ended by a zero byte:
+//!
+//! | byte in the text | encoded |
+//! |---|---|
+//! | `00` | `01 01` |
+//! | `01` | `01 02` |
+//! | any other | itself |
+//! | end of a name or value | `00` |
+//!
+//! An ended text is smaller than any longer text that begins with it, so comparing encoded sets as bytes is Prometheus'
+//! `labels.Compare`: name, value, name, value …, fewer labels first. The empty set is zero bytes. Nobody outside of this
+//! file knows these bytes.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use thiserror::Error;
+
+use super::selector::write_label_pair;
+
+/// The name of the label that holds the metric name.
+pub const METRIC_NAME: &str = "__name__";
+
+const END: u8 = 0;
+const ESCAPE: u8 = 1;
+
+/// Why bytes are not a label set.
+#[derive(Debug, Error, PartialEq, Eq, Clone, Copy)]
+pub enum LabelsError {
+    /// A name or value has no end.
+    #[error("label set ends in the middle of a label")]
+    Truncated,
+    /// An escape byte is followed by something that cannot follow it.
+    #[error("label set has a bad escape")]
+    BadEscape,
+    /// A name or value is not UTF-8.
+    #[error("label set is not valid UTF-8")]
+    NotUtf8,
+    /// Names are not strictly ascending.
+    #[error("label names are not in ascending order")]
+    NotSorted,
+    /// A name or a value is empty.
+    #[error("label set has an empty name or value")]
+    Empty,
+}
+
+/// A label set: pairs sorted by name, names unique, no empty value (an empty value is an absent label).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Labels(Vec<(Box<str>, Box<str>)>);
+
+impl Labels {
+    /// The pairs in any order; a later pair replaces an earlier one of the same name, an empty value removes it.
+    pub fn from_pairs<N: AsRef<str>, V: AsRef<str>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
+        let mut builder = LabelsBuilder::default();
+        for (name, value) in pairs {
+            builder.set(name.as_ref(), value.as_ref());
+        }
+        builder.finish()
+    }
+
+    /// The value of a label, if it is there.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let at = self.0.binary_search_by(|(own, _)| (**own).cmp(name)).ok()?;
+        Some(&self.0[at].1)
+    }
+
+    /// Pairs in name order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (&**name, &**value))
+    }
+
+    /// How many labels there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Is it the empty set?
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Its canonical bytes.
+    pub fn encode(&self) -> EncodedLabels {
+        let mut bytes = Vec::with_capacity(self.0.iter().map(|(name, value)| name.len() + value.len() + 2).sum());
+        for (name, value) in &self.0 {
+            encode_text(name.as_bytes(), &mut bytes);
+            encode_text(value.as_bytes(), &mut bytes);
+        }
+        EncodedLabels(bytes)
+    }
+}
+
+impl fmt::Display for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("{")?;
+        for (index, (name, value)) in self.iter().enumerate() {
+            if index > 0 {
+                f.write_str(", ")?;
+            }
+            write_label_pair(f, name, value)?;
+        }
+        f.write_str("}")
+    }
+}
+
+impl serde::Serialize for Labels {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
+    }
+}
+
+/// Builds a label set pair by pair.
+#[derive(Clone, Default, Debug)]
+pub struct LabelsBuilder(std::collections::BTreeMap<Box<str>, Box<str>>);
+
+impl LabelsBuilder {
+    /// Sets a label; an empty value removes it.
+    pub fn set(&mut self, name: &str, value: &str) -> &mut Self {
+        if value.is_empty() {
+            self.0.remove(name);
+        } else {
+            self.0.insert(name.into(), value.into());
+        }
+        self
+    }
+
+    /// Removes a label.
+    pub fn remove(&mut self, name: &str) -> &mut Self {
+        self.0.remove(name);
+        self
+    }
+
+    /// The finished set.
+    pub fn finish(self) -> Labels {
+        Labels(self.0.into_iter().collect())
+    }
+}
+
+impl From<&Labels> for LabelsBuilder {
+    fn from(labels: &Labels) -> Self {
+        Self(labels.0.iter().cloned().collect())
+    }
+}
+
+/// Owned canonical bytes of a label set.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct EncodedLabels(Vec<u8>);
+
+impl EncodedLabels {
+    /// The bytes, as they stand in a `labels` column.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// A view with accessors.
+    pub fn as_ref(&self) -> LabelsRef<'_> {
+        LabelsRef(&self.0)
+    }
+
+    /// Gives the buffer up.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.0
+    }
+}
+
+/// A set of label names, encoded once, to keep or drop many times.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct LabelNames(Vec<Vec<u8>>);
+
+impl LabelNames {
+    /// Any order, duplicates allowed.
+    pub fn new<N: AsRef<str>>(names: impl IntoIterator<Item = N>) -> Self {
+        let mut encoded: Vec<Vec<u8>> = names
+            .into_iter()
+            .map(|name| {
+                let mut bytes = Vec::with_capacity(name.as_ref().len() + 1);
+                encode_text(name.as_ref().as_bytes(), &mut bytes);
+                bytes
+            })
+            .collect();
+        encoded.sort_unstable();
+        encoded.dedup();
+        Self(encoded)
+    }
+
+    fn contains_encoded(&self, name: &[u8]) -> bool {
+        // Lists of names are short: a scan beats a search.
+        self.0.iter().any(|own| own == name)
+    }
+
+    /// The names as text, in order.
+    pub fn iter(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        self.0.iter().map(|bytes| decode_text(&bytes[..bytes.len() - 1]))
+    }
+}
+
+/// A view on the canonical bytes of a label set. Bytes that came from outside pass [`LabelsRef::try_new`] first; the accessors
+/// never panic on any bytes, but their answers mean something only for a checked set.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct LabelsRef<'a>(&'a [u8]);
+
+impl<'a> LabelsRef<'a> {
+    /// Trusts bytes that one of this file's functions wrote.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    /// Checks bytes that came from outside.
+    pub fn try_new(bytes: &'a [u8]) -> Result<Self, LabelsError> {
+        let mut rest = bytes;
+        let mut previous: Option<&[u8]> = None;
+        while !rest.is_empty() {
+            let (name, after_name) = take_checked(rest)?;
+            let (_, after_value) = take_checked(after_name)?;
+            if previous.is_some_and(|previous| previous >= name) {
+                return Err(LabelsError::NotSorted);
+            }
+            previous = Some(name);
+            rest = after_value;
+        }
+        Ok(Self(bytes))
+    }
+
+    /// The bytes themselves.
+    pub fn as_bytes(self) -> &'a [u8] {
+        self.0
+    }
+
+    /// Pairs in name order, unescaped.
+    pub fn iter(self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> {
+        self.raw_pairs().map(|pair| (decode_text(pair.name()), decode_text(pair.value())))
+    }
+
+    /// The value of a label.
+    pub fn get(self, name: &str) -> Option<Cow<'a, str>> {
+        let mut wanted = Vec::with_capacity(name.len() + 1);
+        encode_text(name.as_bytes(), &mut wanted);
+        self.raw_pairs().find(|pair| pair.encoded_name() == wanted).map(|pair| decode_text(pair.value()))
+    }
+
+    /// Is it the empty set?
+    pub fn is_empty(self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// An owned, decoded set.
+    pub fn to_labels(self) -> Labels {
+        Labels(self.iter().map(|(name, value)| (name.into(), value.into())).collect())
+    }
+
+    /// Appends the subset of labels that are named in `names` (`by`, `on`).
+    pub fn write_keeping(self, names: &LabelNames, out: &mut Vec<u8>) {
+        for pair in self.raw_pairs() {
+            if names.contains_encoded(pair.encoded_name()) {
+                out.extend_from_slice(pair.bytes);
+            }
+        }
+    }
+
+    /// Appends the subset of labels that are not named in `names` (`without`, `ignoring`, name dropping).
+    pub fn write_dropping(self, names: &LabelNames, out: &mut Vec<u8>) {
+        for pair in self.raw_pairs() {
+            if !names.contains_encoded(pair.encoded_name()) {
+                out.extend_from_slice(pair.bytes);
+            }
+        }
+    }
+
+    fn raw_pairs(self) -> RawPairs<'a> {
+        RawPairs(self.0)
+    }
+}
+
+impl fmt::Display for LabelsRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.to_labels().fmt(f)
+    }
+}
+
+/// One label as it stands in the bytes: name, end, value, end.
+struct RawPair<'a> {
+    bytes: &'a [u8],
+    name_length: usize,
+}
+
+impl<'a> RawPair<'a> {
+    fn encoded_name(&self) -> &'a [u8] {
+        &self.bytes[..=self.name_length]
+    }
+    fn name(&self) -> &'a [u8] {
+        &self.bytes[..self.name_length]
+    }
+    fn value(&self) -> &'a [u8] {
+        &self.bytes[self.name_length + 1..self.bytes.len() - 1]
+    }
+}
+
+struct RawPairs<'a>(&'a [u8]);
+
+impl<'a> Iterator for RawPairs<'a> {
+    type Item = RawPair<'a>;
+
+    fn next(&mut self) -> Option<RawPair<'a>> {
+        let name_length = memchr::memchr(END, self.0)?;
+        let value_length = memchr::memchr(END, &self.0[name_length + 1..])?;
+        let (bytes, rest) = self.0.split_at(name_length + 1 + value_length + 1);
+        self.0 = rest;
+        Some(RawPair { bytes, name_length })
+    }
+}
+
+fn encode_text(text: &[u8], out: &mut Vec<u8>) {
+    if memchr::memchr2(END, ESCAPE, text).is_none() {
+        out.extend_from_slice(text);
+    } else {
+        for byte in text {
+            match *byte {
+                byte @ (END | ESCAPE) => out.extend_from_slice(&[ESCAPE, byte + 1]),
+                byte => out.push(byte),
+            }
+        }
+    }
+    out.push(END);
+}
+
+fn decode_text(encoded: &[u8]) -> Cow<'_, str> {
+    if memchr::memchr(ESCAPE, encoded).is_none() {
+        return String::from_utf8_lossy(encoded);
+    }
+    let mut text = Vec::with_capacity(encoded.len());
+    let mut bytes = encoded.iter();
+    while let Some(byte) = bytes.next() {
+        match *byte {
+            ESCAPE => text.push(bytes.next().map_or(ESCAPE, |code| code.wrapping_sub(1))),
+            byte => text.push(byte),
+        }
+    }
+    Cow::Owned(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// Splits a checked text (with its end) off the front.
+fn take_checked(bytes: &[u8]) -> Result<(&[u8], &[u8]), LabelsError> {
+    let length = memchr::memchr(END, bytes).ok_or(LabelsError::Truncated)?;
+    let text = &bytes[..length];
+    if text.is_empty() {
+        return Err(LabelsError::Empty);
+    }
+    let mut at = 0;
+    while let Some(found) = memchr::memchr(ESCAPE, &text[at..]) {
+        match text.get(at + found + 1) {
+            Some(1 | 2) => at += found + 2,
+            _ => return Err(LabelsError::BadEscape),
+        }
+    }
+    // Escapes are ASCII on both sides, so the encoded text is UTF-8 exactly when the text is.
+    std::str::from_utf8(text).map_err(|_| LabelsError::NotUtf8)?;
+    Ok((&bytes[..=length], &bytes[length + 1..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn label_text() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "[a-c\u{0}\u{1}\u{2}]{1,4}",
+            any::<String>().prop_filter("labels are not empty", |text| !text.is_empty()),
+        ]
+    }
+
+    fn label_set() -> impl Strategy<Value = Labels> {
+        prop::collection::vec((label_text(), label_text()), 0..5).prop_map(Labels::from_pairs)
+    }
+
+    proptest! {
+        #[test]
+        fn byte_order_is_label_order(a in label_set(), b in label_set()) {
+            prop_assert_eq!(a.encode().cmp(&b.encode()), a.cmp(&b));
+        }
+
+        #[test]
+        fn encoding_round_trips(labels in label_set()) {
+            let encoded = labels.encode();
+            prop_assert_eq!(LabelsRef::try_new(encoded.as_bytes()).map(LabelsRef::to_labels), Ok(labels));
+        }
+
+        #[test]
+        fn hostile_bytes_are_refused_or_canonical(bytes in prop::collection::vec(prop_oneof![0u8..4, any::<u8>()], 0..40)) {
+            let view = LabelsRef::new(&bytes);
+            for (name, _) in view.iter() {
+                view.get(&name);
+            }
+            view.write_dropping(&LabelNames::new(["a"]), &mut Vec::new());
+            if let Ok(checked) = LabelsRef::try_new(&bytes) {
+                let labels = checked.to_labels().encode();
+                prop_assert_eq!(labels.as_bytes(), &bytes[..]);
+            }
+        }
+
+        #[test]
+        fn keeping_and_dropping_are_complements(labels in label_set(), name in label_text()) {
+            let encoded = labels.encode();
+            let names = LabelNames::new([&name]);
+            let (mut kept, mut dropped) = (Vec::new(), Vec::new());
+            encoded.as_ref().write_keeping(&names, &mut kept);
+            encoded.as_ref().write_dropping(&names, &mut dropped);
+            let kept = LabelsRef::new(&kept).to_labels();
+            prop_assert_eq!(kept.get(&name), labels.get(&name));
+            prop_assert_eq!(kept.len() + LabelsRef::new(&dropped).to_labels().len(), labels.len());
+        }
+    }
+
+    #[test]
+    fn fewer_labels_sort_first_and_capitals_before_the_name() {
+        let sorted = [
+            Labels::default(),
+            Labels::from_pairs([("Foo", "z")]),
+            Labels::from_pairs([("__name__", "a")]),
+            Labels::from_pairs([("__name__", "a"), ("b", "1")]),
+            Labels::from_pairs([("__name__", "ab")]),
+        ];
+        assert!(sorted.windows(2).all(|pair| pair[0].encode() < pair[1].encode()));
+    }
+
+    #[test]
+    fn bad_bytes_say_what_is_wrong() {
+        for (bytes, error) in [
+            (&b"a\0b"[..], LabelsError::Truncated),
+            (b"a\0", LabelsError::Truncated),
+            (b"a\0\0", LabelsError::Empty),
+            (b"b\0x\0a\0y\0", LabelsError::NotSorted),
+            (b"a\0x\0a\0y\0", LabelsError::NotSorted),
+            (b"a\x01\x03\0x\0", LabelsError::BadEscape),
+            (b"a\0\xff\0", LabelsError::NotUtf8),
+        ] {
+            assert_eq!(LabelsRef::try_new(bytes), Err(error), "{bytes:?}");
+        }
+    }
+}

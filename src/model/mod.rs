@@ -1,0 +1,34 @@
+//! L0: the vocabulary. No I/O, no async; every other room speaks in these words.
+
+mod annotation;
+mod duration;
+mod go_regex;
+mod labels;
+mod matcher;
+mod metric_metadata;
+mod query_context;
+mod query_value;
+mod selector;
+mod series_request;
+mod series_schema;
+mod staleness;
+mod step_grid;
+mod timestamp;
+
+pub use annotation::{Annotation, AnnotationKind, AnnotationSink};
+pub use duration::{DurationMs, ParseDurationError};
+pub use go_regex::{GoRegex, GoRegexError};
+pub use labels::{EncodedLabels, LabelNames, Labels, LabelsBuilder, LabelsError, LabelsRef};
+pub use matcher::{CompiledMatcher, CompiledMatchers, MatchOp, Matcher};
+pub use metric_metadata::MetricMetadata;
+pub use query_context::QueryContext;
+pub use query_value::QueryValue;
+pub use selector::{Selector, format_label_name, quote_label_value};
+pub use series_request::{MetadataRequest, SelectForm, SelectRequest};
+pub use series_schema::{
+    COLUMN_LABELS, COLUMN_SAMPLE_TIMES, COLUMN_SAMPLES, COLUMN_TIMESTAMPS, COLUMN_VALUES, SamplesTable,
+    SamplesTableBuilder, StepsTable, StepsTableBuilder, samples_schema, steps_schema, timed_steps_schema,
+};
+pub use staleness::{STALE_MARKER_BITS, is_stale, stale_marker};
+pub use step_grid::StepGrid;
+pub use timestamp::TimestampMs;
