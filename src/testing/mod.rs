@@ -1,1 +1,9 @@
-//! See ARCHITECTURE.md.
+//! The embedded Prometheus, fixtures and the test-file runner; behind `demo` and `test`.
+
+mod go_string;
+mod series_notation;
+
+pub use series_notation::{
+    NotationError, SequenceValue, SeriesNotation, format_float, format_labels, format_values, parse_labels,
+    parse_start_offsets, parse_values,
+};
