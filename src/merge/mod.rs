@@ -1,12 +1,17 @@
+//! L1: replicas of a series become one series, groups' answers one answer. Pure functions on slices and tables.
 //!
+//! [`merge_samples`] and [`merge_steps`] merge one series; [`merge_tables`] applies them to whole tables, sorted by labels.
 //! Nothing here knows where a replica came from or in which order it arrived: any order gives the same result.
 
 mod label_sets;
 mod replica;
+mod row_index;
 mod scrape_spacing;
 mod steps;
+mod tables;
 
 pub use label_sets::{unite_label_sets, unite_metadata, unite_names};
 pub use replica::{MergePolicy, Samples, merge_samples};
 pub use scrape_spacing::infer_anti_affinity_ms;
 pub use steps::{StepCell, merge_steps};
+pub use tables::{MergedTables, ReplicaTables, TableForm, merge_tables};

@@ -267,6 +267,11 @@ impl<'a> StepsTable<'a> {
         }
     }
 
+    /// Has it a column of sample times?
+    pub fn is_timed(&self) -> bool {
+        self.sample_times.is_some()
+    }
+
     /// The time of the sample in a cell; `None` where there is no sample or the table is not timed.
     pub fn sample_time(&self, row: usize, step: usize) -> Option<i64> {
         let times = self.sample_times?;

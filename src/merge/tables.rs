@@ -1,0 +1,379 @@
+//! Whole tables of many replicas into one, sorted by labels.
+
+use arrow::record_batch::RecordBatch;
+
+use super::row_index::{RowIndex, RowPlace};
+use super::{MergePolicy, Samples, StepCell, merge_samples, merge_steps};
+use crate::error::Error;
+use crate::model::{LabelsRef, SamplesTable, SamplesTableBuilder, StepsTable, StepsTableBuilder};
+
+/// A merged batch is cut behind the series that reaches this: 4 MiB of values. A batch may be larger by one series.
+const BATCH_CELLS: usize = 512 * 1024;
+/// … or behind so many series, where they are short.
+const BATCH_ROWS: usize = 8 * 1024;
+
+/// Which table is merged.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum TableForm {
+    /// Samples tables.
+    Samples,
+    /// Timed steps tables.
+    TimedSteps {
+        /// Cells a row.
+        step_count: usize,
+    },
+}
+
+/// What one replica answered.
+#[derive(Clone, Debug)]
+pub struct ReplicaTables {
+    /// Who it is, for error texts.
+    pub name: String,
+    /// Its tables, in any order of rows.
+    pub batches: Vec<RecordBatch>,
+}
+
+/// Merges the tables of all replicas, series by series, as the batches are taken. The order of `replicas` does not matter to
+/// the numbers. Batches come sorted by labels, each label set once; there are none where there are no rows.
+///
+/// A label set that one replica has in several rows is glued together if the rows are disjoint (in samples' time spans, or in
+/// steps); else the merge ends with an error that names the replica: a series that contradicts itself has no right answer.
+/// Fails at once on tables of another form.
+pub fn merge_tables(form: TableForm, replicas: Vec<ReplicaTables>, policy: MergePolicy) -> Result<MergedTables, Error> {
+    let mut names = Vec::with_capacity(replicas.len());
+    let (mut tables, mut owners) = (Vec::new(), Vec::new());
+    for (owner, replica) in replicas.into_iter().enumerate() {
+        names.push(replica.name);
+        owners.extend(std::iter::repeat_n(owner, replica.batches.len()));
+        tables.extend(replica.batches);
+    }
+    for table in &tables {
+        check_form(form, table)?;
+    }
+    let index = RowIndex::try_new(&tables)?;
+    let untouched = index.is_in_place();
+    let source = Source { tables, owners, names, index };
+    Ok(MergedTables { source, form, policy, at: 0, untouched })
+}
+
+fn check_form(form: TableForm, table: &RecordBatch) -> Result<(), Error> {
+    match form {
+        TableForm::Samples => SamplesTable::try_new(table).map(drop),
+        TableForm::TimedSteps { step_count } => {
+            let steps = StepsTable::try_new(table)?;
+            if steps.step_count() == step_count && steps.is_timed() {
+                return Ok(());
+            }
+            Err(Error::internal(format!(
+                "steps table of {} steps where {step_count} timed steps are due",
+                steps.step_count()
+            )))
+        }
+    }
+}
+
+/// The batches of a merge; ends behind the first error.
+#[derive(Debug)]
+pub struct MergedTables {
+    source: Source,
+    form: TableForm,
+    policy: MergePolicy,
+    /// The number of the next row in the index; or of the next table where all pass untouched.
+    at: usize,
+    untouched: bool,
+}
+
+#[derive(Debug)]
+struct Source {
+    tables: Vec<RecordBatch>,
+    /// Of each table, which replica it belongs to.
+    owners: Vec<usize>,
+    names: Vec<String>,
+    index: RowIndex,
+}
+
+impl Iterator for MergedTables {
+    type Item = Result<RecordBatch, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.untouched {
+            // Nothing to merge: the tables themselves, but for empty ones.
+            let from = self.at.min(self.source.tables.len());
+            let next = self.source.tables[from..].iter().position(|table| table.num_rows() > 0)?;
+            self.at = from + next + 1;
+            return Some(Ok(self.source.tables[from + next].clone()));
+        }
+        let batch = match self.form {
+            TableForm::Samples => self.next_samples(),
+            TableForm::TimedSteps { step_count } => self.next_steps(step_count),
+        };
+        if batch.is_err() {
+            self.at = usize::MAX;
+        }
+        batch.transpose()
+    }
+}
+
+impl MergedTables {
+    fn next_samples(&mut self) -> Result<Option<RecordBatch>, Error> {
+        let views = self.source.tables.iter().map(SamplesTable::try_new).collect::<Result<Vec<_>, _>>()?;
+        let mut builder = SamplesTableBuilder::default();
+        let (mut times, mut values) = (Vec::new(), Vec::new());
+        let mut glued = Vec::new();
+        loop {
+            let rows = self.source.index.same_series(self.at);
+            if rows.is_empty() || builder.sample_count() >= BATCH_CELLS || builder.row_count() >= BATCH_ROWS {
+                break;
+            }
+            let labels = self.source.index.labels(rows[0]);
+            let series = |place: &RowPlace| views[place.table as usize].series(place.row as usize);
+            if let [only] = rows {
+                let (times, values) = series(only);
+                builder.extend_samples(times, values);
+            } else {
+                glued.clear();
+                for pieces in self.source.by_replica(rows) {
+                    let mut pieces_samples: Vec<Samples<'_>> = pieces.iter().map(series).collect();
+                    glued.push(glue_samples(&mut pieces_samples).ok_or_else(|| self.source.contradiction(pieces))?);
+                }
+                let replicas: Vec<Samples<'_>> = glued.iter().map(GluedSamples::as_samples).collect();
+                times.clear();
+                values.clear();
+                merge_samples(&replicas, &self.policy, &mut times, &mut values);
+                builder.extend_samples(&times, &values);
+            }
+            builder.finish_series(labels);
+            self.at += rows.len();
+        }
+        Ok((builder.row_count() > 0).then(|| builder.finish()))
+    }
+
+    fn next_steps(&mut self, step_count: usize) -> Result<Option<RecordBatch>, Error> {
+        let views = self.source.tables.iter().map(StepsTable::try_new).collect::<Result<Vec<_>, _>>()?;
+        let mut builder = StepsTableBuilder::timed(step_count);
+        let rows_max = (BATCH_CELLS / step_count.max(1)).clamp(1, BATCH_ROWS);
+        let mut merged = Vec::new();
+        loop {
+            let rows = self.source.index.same_series(self.at);
+            if rows.is_empty() || builder.row_count() >= rows_max {
+                break;
+            }
+            let mut replicas: Vec<Vec<StepCell>> = Vec::with_capacity(rows.len());
+            for pieces in self.source.by_replica(rows) {
+                let mut cells = vec![None; step_count];
+                for place in pieces {
+                    let (view, row) = (&views[place.table as usize], place.row as usize);
+                    add_steps(&mut cells, view, row).ok_or_else(|| self.source.contradiction(pieces))?;
+                }
+                replicas.push(cells);
+            }
+            let cells: Vec<&[StepCell]> = replicas.iter().map(Vec::as_slice).collect();
+            merged.clear();
+            merge_steps(&cells, &self.policy, &mut merged);
+            merged.iter().for_each(|cell| builder.push_timed_cell(*cell));
+            builder.finish_series(self.source.index.labels(rows[0]));
+            self.at += rows.len();
+        }
+        Ok((builder.row_count() > 0).then(|| builder.finish()))
+    }
+}
+
+impl Source {
+    /// The rows of one series, parted by replica.
+    fn by_replica<'a>(&'a self, rows: &'a [RowPlace]) -> impl Iterator<Item = &'a [RowPlace]> {
+        // Rows of one series are sorted by table, and tables stand replica by replica.
+        rows.chunk_by(|a, b| self.owners[a.table as usize] == self.owners[b.table as usize])
+    }
+
+    fn contradiction(&self, pieces: &[RowPlace]) -> Error {
+        let place = pieces[0];
+        let labels = LabelsRef::new(self.index.labels(place));
+        let name = &self.names[self.owners[place.table as usize]];
+        Error::execution(format!("{name}: the same series came twice with overlapping samples: {labels}"))
+    }
+}
+
+/// One replica's samples of a series, borrowed where they are in one piece.
+enum GluedSamples<'a> {
+    Whole(Samples<'a>),
+    Glued(Vec<i64>, Vec<f64>),
+}
+
+impl GluedSamples<'_> {
+    fn as_samples(&self) -> Samples<'_> {
+        match self {
+            Self::Whole(samples) => *samples,
+            Self::Glued(times, values) => (times, values),
+        }
+    }
+}
+
+/// `None` where two pieces overlap in time.
+fn glue_samples<'a>(pieces: &mut [Samples<'a>]) -> Option<GluedSamples<'a>> {
+    if let [whole] = pieces {
+        return Some(GluedSamples::Whole(*whole));
+    }
+    pieces.sort_by_key(|(times, _)| times.first().copied());
+    let (mut all_times, mut all_values) = (Vec::new(), Vec::new());
+    for (times, values) in pieces {
+        if let (Some(last), Some(first)) = (all_times.last(), times.first())
+            && last >= first
+        {
+            return None;
+        }
+        all_times.extend_from_slice(times);
+        all_values.extend_from_slice(values);
+    }
+    Some(GluedSamples::Glued(all_times, all_values))
+}
+
+/// Puts the row's cells where `cells` has none. `None` where both have one.
+fn add_steps(cells: &mut [StepCell], view: &StepsTable<'_>, row: usize) -> Option<()> {
+    for (step, cell) in cells.iter_mut().enumerate() {
+        if let (Some(value), Some(time)) = (view.cell(row, step), view.sample_time(row, step)) {
+            if cell.is_some() {
+                return None;
+            }
+            *cell = Some((value, time));
+        }
+    }
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::model::Labels;
+
+    fn labels(text: &str) -> Vec<u8> {
+        Labels::from_pairs(text.split(',').filter_map(|pair| pair.split_once('='))).encode().into_bytes()
+    }
+
+    /// Rows of labels and sample times; the value is the time.
+    fn samples_table(rows: &[(&str, &[i64])]) -> RecordBatch {
+        let mut builder = SamplesTableBuilder::default();
+        for (text, times) in rows {
+            times.iter().for_each(|time| builder.push_sample(*time, *time as f64));
+            builder.finish_series(&labels(text));
+        }
+        builder.finish()
+    }
+
+    fn steps_table(rows: &[(&str, &[Option<i64>])]) -> RecordBatch {
+        let mut builder = StepsTableBuilder::timed(rows[0].1.len());
+        for (text, cells) in rows {
+            cells.iter().for_each(|time| builder.push_timed_cell(time.map(|time| (time as f64, time))));
+            builder.finish_series(&labels(text));
+        }
+        builder.finish()
+    }
+
+    fn replica(name: &str, batches: Vec<RecordBatch>) -> ReplicaTables {
+        ReplicaTables { name: name.to_owned(), batches }
+    }
+
+    fn policy() -> MergePolicy {
+        MergePolicy { anti_affinity_ms: 10, ..MergePolicy::default() }
+    }
+
+    fn merge(form: TableForm, replicas: Vec<ReplicaTables>) -> Result<Vec<RecordBatch>, Error> {
+        merge_tables(form, replicas, policy())?.collect()
+    }
+
+    fn rows_of_samples(batches: &[RecordBatch]) -> Vec<(String, Vec<i64>)> {
+        let rows = |batch| {
+            let table = SamplesTable::try_new(batch).expect("samples table");
+            let row = move |row| (table.labels(row).to_string(), table.series(row).0.to_vec());
+            (0..table.row_count()).map(row).collect::<Vec<_>>()
+        };
+        batches.iter().flat_map(rows).collect()
+    }
+
+    fn rows_of_steps(batches: &[RecordBatch]) -> Vec<(String, Vec<Option<i64>>)> {
+        let rows = |batch| {
+            let table = StepsTable::try_new(batch).expect("steps table");
+            let cells = move |row| (0..table.step_count()).map(|step| table.sample_time(row, step)).collect();
+            (0..table.row_count()).map(|row| (table.labels(row).to_string(), cells(row))).collect::<Vec<_>>()
+        };
+        batches.iter().flat_map(rows).collect()
+    }
+
+    #[test]
+    fn series_of_all_replicas_come_sorted_and_merged() {
+        let a = replica("a", vec![samples_table(&[("j=c", &[0, 60]), ("j=a", &[0, 30])])]);
+        let b = replica("b", vec![samples_table(&[("j=b", &[5])]), samples_table(&[("j=c", &[30])])]);
+        for replicas in [vec![a.clone(), b.clone()], vec![b, a]] {
+            let merged = merge(TableForm::Samples, replicas).expect("merges");
+            let expected = [(r#"{j="a"}"#, vec![0, 30]), (r#"{j="b"}"#, vec![5]), (r#"{j="c"}"#, vec![0, 30, 60])];
+            assert_eq!(rows_of_samples(&merged), expected.map(|(labels, times)| (labels.to_owned(), times)));
+        }
+    }
+
+    #[test]
+    fn tables_in_order_pass_untouched() {
+        let batches = vec![samples_table(&[("j=a", &[0])]), samples_table(&[]), samples_table(&[("j=b", &[0])])];
+        let merged = merge(TableForm::Samples, vec![replica("a", batches.clone())]).expect("merges");
+        assert_eq!(merged, [batches[0].clone(), batches[2].clone()]);
+        assert_eq!(merge(TableForm::Samples, vec![]).expect("merges"), []);
+        assert_eq!(merge(TableForm::Samples, vec![replica("a", vec![])]).expect("merges"), []);
+    }
+
+    #[test]
+    fn disjoint_pieces_within_a_replica_are_glued() {
+        let a = replica("a", vec![samples_table(&[("j=a", &[100, 110]), ("j=a", &[1, 2, 3])])]);
+        let merged = merge(TableForm::Samples, vec![a]).expect("merges");
+        assert_eq!(rows_of_samples(&merged), [(r#"{j="a"}"#.to_owned(), vec![1, 2, 3, 100, 110])]);
+        let b = replica("b", vec![steps_table(&[("j=a", &[None, Some(2)]), ("j=a", &[Some(1), None])])]);
+        let merged = merge(TableForm::TimedSteps { step_count: 2 }, vec![b]).expect("merges");
+        assert_eq!(rows_of_steps(&merged), [(r#"{j="a"}"#.to_owned(), vec![Some(1), Some(2)])]);
+    }
+
+    #[test]
+    fn a_series_that_contradicts_itself_is_an_error_that_names_the_replica() {
+        let a = replica("http://a:9090", vec![samples_table(&[("j=a", &[1, 5]), ("j=a", &[5, 9])])]);
+        let b = replica("http://b:9090", vec![samples_table(&[("j=a", &[1])])]);
+        let error = merge(TableForm::Samples, vec![b, a]).expect_err("overlaps");
+        assert_eq!(error.kind(), ErrorKind::Execution);
+        let text = r#"http://a:9090: the same series came twice with overlapping samples: {j="a"}"#;
+        assert_eq!(error.message(), text);
+        let c = replica("http://c:9090", vec![steps_table(&[("j=a", &[Some(1)]), ("j=a", &[Some(1)])])]);
+        let error = merge(TableForm::TimedSteps { step_count: 1 }, vec![c]).expect_err("overlaps");
+        assert!(error.message().starts_with("http://c:9090: "), "{error}");
+    }
+
+    #[test]
+    fn steps_of_all_replicas_are_merged_cell_by_cell() {
+        let a = replica("a", vec![steps_table(&[("j=a", &[Some(0), None, Some(60)])])]);
+        let b =
+            replica("b", vec![steps_table(&[("j=a", &[Some(5), Some(35), None]), ("j=b", &[None, None, Some(1)])])]);
+        let merged = merge(TableForm::TimedSteps { step_count: 3 }, vec![a, b]).expect("merges");
+        let expected = [
+            (r#"{j="a"}"#.to_owned(), vec![Some(0), Some(35), Some(60)]),
+            (r#"{j="b"}"#.to_owned(), vec![None, None, Some(1)]),
+        ];
+        assert_eq!(rows_of_steps(&merged), expected);
+    }
+
+    #[test]
+    fn tables_of_another_form_are_refused() {
+        let untimed = StepsTableBuilder::new(2).finish();
+        for (form, table) in [
+            (TableForm::Samples, steps_table(&[("j=a", &[None])])),
+            (TableForm::TimedSteps { step_count: 2 }, samples_table(&[])),
+            (TableForm::TimedSteps { step_count: 2 }, steps_table(&[("j=a", &[None])])),
+            (TableForm::TimedSteps { step_count: 2 }, untimed),
+        ] {
+            assert!(merge_tables(form, vec![replica("a", vec![table])], policy()).is_err(), "{form:?}");
+        }
+    }
+
+    #[test]
+    fn large_results_are_cut_into_batches() {
+        let names: Vec<String> = (0..BATCH_ROWS + 10).map(|number| format!("j={number:06}")).collect();
+        let rows: Vec<(&str, &[i64])> = names.iter().map(|name| (name.as_str(), &[1i64][..])).collect();
+        let twice = vec![replica("a", vec![samples_table(&rows)]), replica("b", vec![samples_table(&rows)])];
+        let merged = merge(TableForm::Samples, twice).expect("merges");
+        assert_eq!(merged.iter().map(RecordBatch::num_rows).collect::<Vec<_>>(), [BATCH_ROWS, 10]);
+    }
+}
