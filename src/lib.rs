@@ -12,6 +12,7 @@
 
 pub mod error;
 pub mod model;
+pub mod runtime;
 pub mod telemetry;
 
 pub mod config;

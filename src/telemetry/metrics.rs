@@ -1,0 +1,250 @@
+//! `/metrics`: the registry and everything that is counted.
+//!
+//! Where Prometheus or promxy have a metric of the same meaning, it has the same name, so that dashboards and alerts
+//! keep working.
+
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant, SystemTime};
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use super::process_metrics::ProcessMetrics;
+
+/// Seconds. From what the cache of a downstream answers to what `--query.timeout` allows by default.
+const SECONDS_BUCKETS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 20.0, 60.0, 120.0];
+
+/// Bytes. As Prometheus buckets its own responses: powers of ten.
+const BYTES_BUCKETS: [f64; 8] = [100.0, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Handler {
+    handler: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct HandlerCode {
+    handler: String,
+    code: u16,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct KindOutcome {
+    kind: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Version {
+    version: &'static str,
+}
+
+fn seconds_histogram() -> Histogram {
+    Histogram::new(SECONDS_BUCKETS)
+}
+
+fn bytes_histogram() -> Histogram {
+    Histogram::new(BYTES_BUCKETS)
+}
+
+/// All metrics of one server. A process has one; tests have as many as they like.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    http_requests: Family<HandlerCode, Counter>,
+    http_seconds: Family<Handler, Histogram, fn() -> Histogram>,
+    http_bytes: Family<Handler, Histogram, fn() -> Histogram>,
+    queries_running: Gauge,
+    query_seconds: Family<KindOutcome, Histogram, fn() -> Histogram>,
+    query_samples: Counter,
+    reload_succeeded: Gauge,
+    reload_success_time: Gauge<f64, AtomicU64>,
+    reload_seconds: Gauge<f64, AtomicU64>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut metrics = Self {
+            registry: Registry::default(),
+            http_requests: Family::default(),
+            http_seconds: Family::new_with_constructor(seconds_histogram),
+            http_bytes: Family::new_with_constructor(bytes_histogram),
+            queries_running: Gauge::default(),
+            query_seconds: Family::new_with_constructor(seconds_histogram),
+            query_samples: Counter::default(),
+            reload_succeeded: Gauge::default(),
+            reload_success_time: Gauge::default(),
+            reload_seconds: Gauge::default(),
+        };
+        metrics.register_http();
+        metrics.register_queries();
+        metrics.register_process();
+        metrics
+    }
+}
+
+impl Metrics {
+    fn register_http(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("prometheus_http_requests", "Counter of HTTP requests", self.http_requests.clone());
+        registry.register(
+            "prometheus_http_request_duration_seconds",
+            "Histogram of latencies for HTTP requests",
+            self.http_seconds.clone(),
+        );
+        registry.register(
+            "prometheus_http_response_size_bytes",
+            "Histogram of response size for HTTP requests",
+            self.http_bytes.clone(),
+        );
+    }
+
+    fn register_queries(&mut self) {
+        let registry = &mut self.registry;
+        registry.register(
+            "prometheus_engine_queries",
+            "The current number of queries being executed or waiting",
+            self.queries_running.clone(),
+        );
+        registry.register(
+            "prometheus_engine_query_samples",
+            "The total number of samples loaded by all queries",
+            self.query_samples.clone(),
+        );
+        registry.register(
+            "quiver_query_duration_seconds",
+            "From the start of a query to its result, by kind of query and by outcome: success, or the type of the error",
+            self.query_seconds.clone(),
+        );
+    }
+
+    fn register_process(&mut self) {
+        let registry = &mut self.registry;
+        registry.register(
+            "prometheus_config_last_reload_successful",
+            "Whether the last configuration reload attempt was successful",
+            self.reload_succeeded.clone(),
+        );
+        registry.register(
+            "prometheus_config_last_reload_success_timestamp_seconds",
+            "Timestamp of the last successful configuration reload",
+            self.reload_success_time.clone(),
+        );
+        registry.register(
+            "process_reload_time_seconds",
+            "How long the last configuration reload took",
+            self.reload_seconds.clone(),
+        );
+        let build_info = Family::<Version, Gauge>::default();
+        build_info.get_or_create(&Version { version: env!("CARGO_PKG_VERSION") }).set(1);
+        registry.register("quiver_build_info", "A metric with a constant '1' value labeled by version", build_info);
+        registry.register_collector(Box::new(ProcessMetrics));
+    }
+
+    /// Counts one answered request. `handler` is a route, never a path that a client made up: a label must be bounded.
+    pub fn http_request(&self, handler: &str, status: u16, duration: Duration, response_bytes: u64) {
+        let label = Handler { handler: handler.to_owned() };
+        self.http_requests.get_or_create(&HandlerCode { handler: handler.to_owned(), code: status }).inc();
+        self.http_seconds.get_or_create(&label).observe(duration.as_secs_f64());
+        self.http_bytes.get_or_create(&label).observe(response_bytes as f64);
+    }
+
+    /// Counts a query of a kind (`instant`, `range`) from now until the timer is finished or dropped.
+    pub fn query_started(&self, kind: &'static str) -> QueryTimer<'_> {
+        self.queries_running.inc();
+        QueryTimer { metrics: self, kind, started: Instant::now(), outcome: "canceled" }
+    }
+
+    /// The first load of the configuration, or a reload.
+    pub fn config_loaded(&self, succeeded: bool, took: Duration) {
+        self.reload_succeeded.set(i64::from(succeeded));
+        self.reload_seconds.set(took.as_secs_f64());
+        if succeeded {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            self.reload_success_time.set(now.as_secs_f64());
+        }
+    }
+
+    /// The page, in OpenMetrics text.
+    pub fn render(&self) -> String {
+        let mut page = String::new();
+        encode(&mut page, &self.registry).expect("a String takes everything");
+        page
+    }
+
+    /// The media type of [`Metrics::render`].
+    pub const CONTENT_TYPE: &'static str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+}
+
+/// Counts one query. Dropped without [`QueryTimer::finish`], the query was canceled.
+#[derive(Debug)]
+pub struct QueryTimer<'a> {
+    metrics: &'a Metrics,
+    kind: &'static str,
+    started: Instant,
+    outcome: &'static str,
+}
+
+impl QueryTimer<'_> {
+    /// Ends it with `success`, or with the type of the error.
+    pub fn finish(mut self, outcome: &'static str, samples_loaded: u64) {
+        self.outcome = outcome;
+        self.metrics.query_samples.inc_by(samples_loaded);
+    }
+}
+
+impl Drop for QueryTimer<'_> {
+    fn drop(&mut self) {
+        let Self { metrics, kind, started, outcome } = self;
+        metrics.queries_running.dec();
+        metrics.query_seconds.get_or_create(&KindOutcome { kind, outcome }).observe(started.elapsed().as_secs_f64());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(page: &str, series: &str) -> Option<f64> {
+        page.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
+    }
+
+    #[test]
+    fn what_happened_is_on_the_page() {
+        let metrics = Metrics::default();
+        metrics.http_request("/api/v1/query", 200, Duration::from_millis(30), 1_000);
+        metrics.query_started("instant").finish("success", 12);
+        drop(metrics.query_started("range"));
+        metrics.config_loaded(false, Duration::from_millis(1));
+        let page = metrics.render();
+        for (series, expected) in [
+            (r#"prometheus_http_requests_total{handler="/api/v1/query",code="200"}"#, 1.0),
+            (r#"prometheus_http_request_duration_seconds_bucket{le="0.025",handler="/api/v1/query"}"#, 0.0),
+            (r#"prometheus_http_request_duration_seconds_bucket{le="0.05",handler="/api/v1/query"}"#, 1.0),
+            (r#"prometheus_http_response_size_bytes_sum{handler="/api/v1/query"}"#, 1_000.0),
+            (r#"quiver_query_duration_seconds_count{kind="instant",outcome="success"}"#, 1.0),
+            (r#"quiver_query_duration_seconds_count{kind="range",outcome="canceled"}"#, 1.0),
+            ("prometheus_engine_query_samples_total", 12.0),
+            ("prometheus_engine_queries", 0.0),
+            ("prometheus_config_last_reload_successful", 0.0),
+            ("prometheus_config_last_reload_success_timestamp_seconds", 0.0),
+        ] {
+            assert_eq!(value(&page, series), Some(expected), "{series} in\n{page}");
+        }
+        assert!(page.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn the_process_is_measured() {
+        let page = Metrics::default().render();
+        for series in ["process_resident_memory_bytes", "process_open_fds", "process_start_time_seconds"] {
+            assert!(value(&page, series).is_some_and(|value| value > 0.0), "{series} in\n{page}");
+        }
+        assert!(value(&page, "process_cpu_seconds_total").is_some());
+    }
+}
