@@ -1,6 +1,7 @@
 //! The embedded Prometheus, fixtures and the test-file runner; behind `demo` and `test`.
 
 mod go_string;
+pub mod promqltest;
 mod series_notation;
 
 pub use series_notation::{

@@ -1,0 +1,16 @@
+//! Prometheus' own test format: its files are read, run against an engine, and compared.
+
+mod answer;
+mod compare;
+mod reader;
+mod script;
+mod tolerance;
+
+pub use answer::{AnnotatedAnswer, Answer};
+pub use compare::{check_annotations, check_answer, check_failure, check_value};
+pub use reader::{ReadError, read_script};
+pub use script::{
+    Command, CommandKind, Eval, EvalTime, Expectation, ExpectedSeries, ExpectedValue, Load, LoadSeries, Script,
+    TextPattern,
+};
+pub use tolerance::almost_equal;
