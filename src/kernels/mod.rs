@@ -1,1 +1,15 @@
-//! See ARCHITECTURE.md.
+//! L1: PromQL's arithmetic on slices. No DataFusion, no async, no labels: what a number becomes, and nothing else.
+//!
+//! Every function here follows Prometheus v3.14 to the order of its additions, so that answers agree to the last digit.
+//! Never use fused multiply-add, vectorised sums or Rust's own `f64::min`/`max` here: all three change results. (The one
+//! exception is stated where it stands: Go's `exp` itself is fused on amd64.)
+
+mod cells;
+mod lookback;
+mod step_scalar;
+mod windows;
+
+pub use cells::CellSink;
+pub use lookback::{align_to_steps, align_to_steps_timed, remove_stale};
+pub use step_scalar::StepScalar;
+pub use windows::{RangeWindows, WindowSpan};

@@ -1,0 +1,116 @@
+//! From raw samples to the steps of a plain selector.
+
+use super::{CellSink, RangeWindows};
+use crate::model::is_stale;
+
+/// The value of a plain selector at each step: the newest sample with `end - lookback < time ≤ end`, or nothing if there is
+/// none or if it is the stale marker (older samples are not used then). `windows.range_ms` is the lookback.
+///
+/// `timestamps` ascend; `values` are raw, with stale markers. Pushes exactly `step_count` cells. As Prometheus v3.14
+/// `vectorSelectorSingle`.
+pub fn align_to_steps(timestamps: &[i64], values: &[f64], windows: &RangeWindows, out: &mut CellSink<'_>) {
+    align_to_steps_timed(timestamps, values, windows, |cell| out.push(cell.map(|(value, _)| value)));
+}
+
+/// As [`align_to_steps`], and with the sample's own time in ms, which `timestamp()` asks for.
+pub fn align_to_steps_timed(
+    timestamps: &[i64],
+    values: &[f64],
+    windows: &RangeWindows,
+    mut push: impl FnMut(Option<(f64, i64)>),
+) {
+    debug_assert_eq!(timestamps.len(), values.len());
+    let length = timestamps.len().min(values.len());
+    for span in windows.spans(&timestamps[..length]) {
+        let newest = (!span.samples.is_empty()).then(|| span.samples.end - 1);
+        push(newest.filter(|at| !is_stale(values[*at])).map(|at| (values[at], timestamps[at])));
+    }
+}
+
+/// The samples without stale markers, as range functions want them; `None` when there is none to remove, so that the
+/// usual series costs no copy.
+pub fn remove_stale(timestamps: &[i64], values: &[f64]) -> Option<(Vec<i64>, Vec<f64>)> {
+    debug_assert_eq!(timestamps.len(), values.len());
+    let first_stale = values.iter().position(|value| is_stale(*value))?;
+    let mut kept_timestamps = timestamps[..first_stale].to_vec();
+    let mut kept_values = values[..first_stale].to_vec();
+    for (time, value) in timestamps[first_stale..].iter().zip(&values[first_stale..]) {
+        if !is_stale(*value) {
+            kept_timestamps.push(*time);
+            kept_values.push(*value);
+        }
+    }
+    Some((kept_timestamps, kept_values))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::cells::collect_cells;
+    use super::super::windows::tests::{any_timestamps, any_windows, grid};
+    use super::*;
+    use crate::model::stale_marker;
+
+    fn aligned(timestamps: &[i64], values: &[f64], windows: &RangeWindows) -> Vec<Option<f64>> {
+        collect_cells(|out| align_to_steps(timestamps, values, windows, out))
+    }
+
+    #[test]
+    fn a_sample_as_old_as_the_lookback_is_out() {
+        assert_eq!(aligned(&[0], &[7.0], &grid(299_999, 1, 2, 300_000)), [Some(7.0), None]);
+    }
+
+    #[test]
+    fn a_stale_marker_ends_the_series_at_once_and_older_samples_are_not_used() {
+        let times = [0, 10_000, 20_000];
+        let values = [1.0, stale_marker(), 3.0];
+        assert_eq!(
+            aligned(&times, &values, &grid(0, 5_000, 5, 300_000)),
+            [Some(1.0), Some(1.0), None, None, Some(3.0)]
+        );
+    }
+
+    #[test]
+    fn an_ordinary_nan_is_a_value() {
+        let cells = aligned(&[0], &[f64::NAN], &grid(0, 1_000, 1, 300_000));
+        assert!(cells[0].expect("a sample").is_nan());
+    }
+
+    #[test]
+    fn the_time_of_the_sample_is_told_not_that_of_the_step() {
+        let mut cells = Vec::new();
+        align_to_steps_timed(&[1_234], &[5.0], &grid(1_000, 1_000, 3, 1_500), |cell| cells.push(cell));
+        assert_eq!(cells, [None, Some((5.0, 1_234)), None]);
+    }
+
+    #[test]
+    fn only_stale_markers_are_removed() {
+        assert_eq!(remove_stale(&[1, 2], &[1.0, f64::NAN]), None);
+        let (times, values) = remove_stale(&[1, 2, 3], &[1.0, stale_marker(), f64::INFINITY]).expect("one removed");
+        assert_eq!((times, values), (vec![1, 3], vec![1.0, f64::INFINITY]));
+        assert_eq!(remove_stale(&[1], &[stale_marker()]), Some((vec![], vec![])));
+    }
+
+    proptest! {
+        #[test]
+        fn lookback_is_the_last_of_a_filter(
+            timestamps in any_timestamps(),
+            windows in any_windows(),
+            seed in proptest::collection::vec(0u8..4, 60),
+        ) {
+            let values: Vec<f64> = timestamps.iter().zip(&seed)
+                .map(|(time, kind)| if *kind == 0 { stale_marker() } else { *time as f64 }).collect();
+            let cells = aligned(&timestamps, &values, &windows);
+            prop_assert_eq!(cells.len(), windows.step_count);
+            for (step, cell) in cells.iter().enumerate() {
+                let end = windows.first_end_ms + step as i64 * windows.end_step_ms;
+                let slow = timestamps.iter().zip(&values)
+                    .rfind(|(time, _)| end - windows.range_ms < **time && **time <= end)
+                    .map(|(_, value)| *value)
+                    .filter(|value| !is_stale(*value));
+                prop_assert_eq!(*cell, slow);
+            }
+        }
+    }
+}
