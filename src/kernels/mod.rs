@@ -5,11 +5,17 @@
 //! exception is stated where it stands: Go's `exp` itself is fused on amd64.)
 
 mod cells;
+mod kahan_sum;
 mod lookback;
+mod quantile;
+mod step_fold;
 mod step_scalar;
 mod windows;
 
 pub use cells::CellSink;
+pub use kahan_sum::KahanSum;
 pub use lookback::{align_to_steps, align_to_steps_timed, remove_stale};
+pub use quantile::quantile;
+pub use step_fold::{AvgFold, CountFold, GroupFold, MaxFold, MinFold, StddevFold, StdvarFold, StepFold, SumFold};
 pub use step_scalar::StepScalar;
 pub use windows::{RangeWindows, WindowSpan};
