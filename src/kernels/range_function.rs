@@ -1,0 +1,290 @@
+//! The functions over range vectors, and the loop that runs them.
+
+use std::convert::Infallible;
+
+use super::windows::WindowSpan;
+use super::{CellSink, KernelError, RangeWindows, StepScalar, counter_functions, over_time_functions, trend_functions};
+
+/// A PromQL function from a window of float samples to one number.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum RangeFunction {
+    /// `rate`: increase per second, extrapolated to the window.
+    Rate,
+    /// `increase`: growth of a counter, extrapolated to the window.
+    Increase,
+    /// `delta`: difference of a gauge, extrapolated to the window.
+    Delta,
+    /// `irate`: increase per second between the last two samples.
+    Irate,
+    /// `idelta`: difference of the last two samples.
+    Idelta,
+    /// `resets`: how often the value fell.
+    Resets,
+    /// `changes`: how often the value changed.
+    Changes,
+    /// `deriv`: slope per second by least squares.
+    Deriv,
+    /// `predict_linear`: value in so many seconds by least squares.
+    PredictLinear,
+    /// `sum_over_time`
+    SumOverTime,
+    /// `avg_over_time`
+    AvgOverTime,
+    /// `min_over_time`
+    MinOverTime,
+    /// `max_over_time`
+    MaxOverTime,
+    /// `count_over_time`
+    CountOverTime,
+    /// `last_over_time`; keeps the metric name.
+    LastOverTime,
+    /// `first_over_time`; keeps the metric name.
+    FirstOverTime,
+    /// `present_over_time`: 1 where there is a sample.
+    PresentOverTime,
+    /// `stddev_over_time`: population standard deviation.
+    StddevOverTime,
+    /// `stdvar_over_time`: population variance.
+    StdvarOverTime,
+    /// `quantile_over_time`
+    QuantileOverTime,
+    /// `mad_over_time`: median absolute deviation.
+    MadOverTime,
+    /// `ts_of_first_over_time`: time of the first sample, in seconds.
+    TsOfFirstOverTime,
+    /// `ts_of_last_over_time`: time of the last sample, in seconds.
+    TsOfLastOverTime,
+    /// `ts_of_min_over_time`: time of the last smallest sample, in seconds.
+    TsOfMinOverTime,
+    /// `ts_of_max_over_time`: time of the last largest sample, in seconds.
+    TsOfMaxOverTime,
+    /// `double_exponential_smoothing`
+    DoubleExponentialSmoothing,
+}
+
+/// Every function with its PromQL name.
+const NAMES: [(RangeFunction, &str); 26] = [
+    (RangeFunction::Rate, "rate"),
+    (RangeFunction::Increase, "increase"),
+    (RangeFunction::Delta, "delta"),
+    (RangeFunction::Irate, "irate"),
+    (RangeFunction::Idelta, "idelta"),
+    (RangeFunction::Resets, "resets"),
+    (RangeFunction::Changes, "changes"),
+    (RangeFunction::Deriv, "deriv"),
+    (RangeFunction::PredictLinear, "predict_linear"),
+    (RangeFunction::SumOverTime, "sum_over_time"),
+    (RangeFunction::AvgOverTime, "avg_over_time"),
+    (RangeFunction::MinOverTime, "min_over_time"),
+    (RangeFunction::MaxOverTime, "max_over_time"),
+    (RangeFunction::CountOverTime, "count_over_time"),
+    (RangeFunction::LastOverTime, "last_over_time"),
+    (RangeFunction::FirstOverTime, "first_over_time"),
+    (RangeFunction::PresentOverTime, "present_over_time"),
+    (RangeFunction::StddevOverTime, "stddev_over_time"),
+    (RangeFunction::StdvarOverTime, "stdvar_over_time"),
+    (RangeFunction::QuantileOverTime, "quantile_over_time"),
+    (RangeFunction::MadOverTime, "mad_over_time"),
+    (RangeFunction::TsOfFirstOverTime, "ts_of_first_over_time"),
+    (RangeFunction::TsOfLastOverTime, "ts_of_last_over_time"),
+    (RangeFunction::TsOfMinOverTime, "ts_of_min_over_time"),
+    (RangeFunction::TsOfMaxOverTime, "ts_of_max_over_time"),
+    (RangeFunction::DoubleExponentialSmoothing, "double_exponential_smoothing"),
+];
+
+impl RangeFunction {
+    /// All of them.
+    pub fn all() -> impl Iterator<Item = Self> {
+        NAMES.iter().map(|(function, _)| *function)
+    }
+
+    /// Its PromQL name.
+    pub fn name(self) -> &'static str {
+        NAMES[self as usize].1
+    }
+
+    /// The function of a PromQL name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        NAMES.iter().find(|(_, known)| *known == name).map(|(function, _)| *function)
+    }
+
+    /// How many scalar parameters it takes beside the range vector.
+    pub fn param_count(self) -> usize {
+        match self {
+            Self::QuantileOverTime | Self::PredictLinear => 1,
+            Self::DoubleExponentialSmoothing => 2,
+            _ => 0,
+        }
+    }
+}
+
+/// The samples in the window of one step.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Window<'a> {
+    /// Which step.
+    pub(crate) step: usize,
+    /// Ascending times in ms; never empty, of the same length as `values`.
+    pub(crate) timestamps: &'a [i64],
+    /// Values without stale markers.
+    pub(crate) values: &'a [f64],
+    /// Left edge in ms, exclusive.
+    pub(crate) start_ms: i64,
+    /// Right edge in ms, inclusive.
+    pub(crate) end_ms: i64,
+    /// Evaluation time of the step in ms.
+    pub(crate) eval_ms: i64,
+}
+
+/// One series and its windows: what every range function is given.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct WindowedSeries<'a> {
+    timestamps: &'a [i64],
+    values: &'a [f64],
+    pub(crate) windows: &'a RangeWindows,
+}
+
+impl<'a> WindowedSeries<'a> {
+    /// A series cut to the shorter of the two slices.
+    pub(crate) fn new(timestamps: &'a [i64], values: &'a [f64], windows: &'a RangeWindows) -> Self {
+        debug_assert_eq!(timestamps.len(), values.len());
+        let length = timestamps.len().min(values.len());
+        Self { timestamps: &timestamps[..length], values: &values[..length], windows }
+    }
+
+    /// Pushes `kernel(window)` for every step, absent where the window is empty. Windows come in order and both their
+    /// edges only move forward, so a kernel may keep state from one to the next.
+    pub(crate) fn slide(&self, out: &mut CellSink<'_>, mut kernel: impl FnMut(&Window<'a>) -> Option<f64>) {
+        let Ok(()) = self.try_slide(out, |window| Ok::<_, Infallible>(kernel(window)));
+    }
+
+    /// As [`Self::slide`], ending at the first error.
+    pub(crate) fn try_slide<E>(
+        &self,
+        out: &mut CellSink<'_>,
+        mut kernel: impl FnMut(&Window<'a>) -> Result<Option<f64>, E>,
+    ) -> Result<(), E> {
+        for span in self.windows.spans(self.timestamps) {
+            let cell = if span.samples.is_empty() { None } else { kernel(&self.window(&span))? };
+            out.push(cell);
+        }
+        Ok(())
+    }
+
+    fn window(&self, span: &WindowSpan) -> Window<'a> {
+        Window {
+            step: span.step,
+            timestamps: &self.timestamps[span.samples.clone()],
+            values: &self.values[span.samples.clone()],
+            start_ms: span.start_ms,
+            end_ms: span.end_ms,
+            eval_ms: span.eval_ms,
+        }
+    }
+}
+
+/// Evaluates a range function over one series, step by step. `timestamps` ascend, `values` hold no stale markers. Pushes
+/// exactly `windows.step_count` cells, fewer only on an error.
+///
+/// Errors: the factors of `double_exponential_smoothing` where a window has samples, as Prometheus checks them only there;
+/// too few `params`.
+pub fn evaluate_range_function(
+    function: RangeFunction,
+    timestamps: &[i64],
+    values: &[f64],
+    windows: &RangeWindows,
+    params: &[StepScalar<'_>],
+    out: &mut CellSink<'_>,
+) -> Result<(), KernelError> {
+    let got = params.len();
+    if got < function.param_count() {
+        return Err(KernelError::MissingParameter { function, got });
+    }
+    if same_at_every_step(function, windows, params) {
+        return evaluate_once(function, timestamps, values, windows, params, out);
+    }
+    let series = WindowedSeries::new(timestamps, values, windows);
+    evaluate_sliding(function, &series, params, out)
+}
+
+/// Do all steps see the same window and the same parameters (`@`)?
+fn same_at_every_step(function: RangeFunction, windows: &RangeWindows, params: &[StepScalar<'_>]) -> bool {
+    windows.step_count > 1
+        && windows.end_step_ms == 0
+        && function != RangeFunction::PredictLinear
+        && params.iter().all(StepScalar::is_constant)
+}
+
+fn evaluate_once(
+    function: RangeFunction,
+    timestamps: &[i64],
+    values: &[f64],
+    windows: &RangeWindows,
+    params: &[StepScalar<'_>],
+    out: &mut CellSink<'_>,
+) -> Result<(), KernelError> {
+    let first_step = RangeWindows { step_count: 1, ..*windows };
+    let series = WindowedSeries::new(timestamps, values, &first_step);
+    evaluate_sliding(function, &series, params, out)?;
+    out.repeat_last(windows.step_count - 1);
+    Ok(())
+}
+
+fn evaluate_sliding(
+    function: RangeFunction,
+    series: &WindowedSeries<'_>,
+    params: &[StepScalar<'_>],
+    out: &mut CellSink<'_>,
+) -> Result<(), KernelError> {
+    use RangeFunction as F;
+    match function {
+        F::Rate => counter_functions::rate(series, out),
+        F::Increase => counter_functions::increase(series, out),
+        F::Delta => counter_functions::delta(series, out),
+        F::Irate => series.slide(out, counter_functions::instant_rate),
+        F::Idelta => series.slide(out, counter_functions::instant_delta),
+        F::Resets => series.slide(out, |window| Some(counter_functions::resets(window.values))),
+        F::Changes => series.slide(out, |window| Some(counter_functions::changes(window.values))),
+        F::Deriv => series.slide(out, trend_functions::derivative),
+        F::PredictLinear => {
+            series.slide(out, |window| trend_functions::predict_linear(window, params[0].at(window.step)))
+        }
+        F::SumOverTime => series.slide(out, |window| Some(over_time_functions::sum(window.values))),
+        F::AvgOverTime => series.slide(out, |window| Some(over_time_functions::average(window.values))),
+        F::MinOverTime => series.slide(out, |window| Some(over_time_functions::smallest(window.values))),
+        F::MaxOverTime => series.slide(out, |window| Some(over_time_functions::largest(window.values))),
+        F::CountOverTime => series.slide(out, |window| Some(window.values.len() as f64)),
+        F::LastOverTime => series.slide(out, |window| window.values.last().copied()),
+        F::FirstOverTime => series.slide(out, |window| window.values.first().copied()),
+        F::PresentOverTime => series.slide(out, |_| Some(1.0)),
+        F::StddevOverTime => series.slide(out, |window| Some(over_time_functions::variance(window.values).sqrt())),
+        F::StdvarOverTime => series.slide(out, |window| Some(over_time_functions::variance(window.values))),
+        F::QuantileOverTime => over_time_functions::quantiles(series, params[0], out),
+        F::MadOverTime => over_time_functions::median_deviations(series, out),
+        F::TsOfFirstOverTime => series.slide(out, |window| window.timestamps.first().copied().map(seconds)),
+        F::TsOfLastOverTime => series.slide(out, |window| window.timestamps.last().copied().map(seconds)),
+        F::TsOfMinOverTime => series.slide(out, |window| Some(seconds(over_time_functions::time_of_smallest(window)))),
+        F::TsOfMaxOverTime => series.slide(out, |window| Some(seconds(over_time_functions::time_of_largest(window)))),
+        F::DoubleExponentialSmoothing => return trend_functions::smoothed(series, params[0], params[1], out),
+    }
+    Ok(())
+}
+
+fn seconds(time_ms: i64) -> f64 {
+    time_ms as f64 / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_function_is_found_by_its_own_name() {
+        for function in RangeFunction::all() {
+            assert_eq!(RangeFunction::from_name(function.name()), Some(function));
+        }
+        assert_eq!(RangeFunction::all().count(), 26);
+        assert_eq!(RangeFunction::DoubleExponentialSmoothing.name(), "double_exponential_smoothing");
+        assert_eq!(RangeFunction::from_name("Rate"), None);
+        assert_eq!(RangeFunction::from_name("absent_over_time"), None);
+    }
+}
