@@ -5,6 +5,7 @@
 //! exception is stated where it stands: Go's `exp` itself is fused on amd64.)
 
 mod cells;
+mod classic_buckets;
 mod counter_functions;
 mod kahan_sum;
 mod kernel_error;
@@ -12,17 +13,20 @@ mod lookback;
 mod over_time_functions;
 mod quantile;
 mod range_function;
+mod select_top;
 mod step_fold;
 mod step_scalar;
 mod trend_functions;
 mod windows;
 
 pub use cells::CellSink;
+pub use classic_buckets::{Bucket, BucketQuantile, bucket_fraction, bucket_quantile};
 pub use kahan_sum::KahanSum;
 pub use kernel_error::KernelError;
 pub use lookback::{align_to_steps, align_to_steps_timed, remove_stale};
 pub use quantile::quantile;
 pub use range_function::{RangeFunction, evaluate_range_function};
+pub use select_top::{parse_k, parse_k_per_step, select_top};
 pub use step_fold::{AvgFold, CountFold, GroupFold, MaxFold, MinFold, StddevFold, StdvarFold, StepFold, SumFold};
 pub use step_scalar::StepScalar;
 pub use windows::{RangeWindows, WindowSpan};
