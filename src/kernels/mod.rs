@@ -4,9 +4,13 @@
 //! Never use fused multiply-add, vectorised sums or Rust's own `f64::min`/`max` here: all three change results. (The one
 //! exception is stated where it stands: Go's `exp` itself is fused on amd64.)
 
+mod binary_operator;
+mod calendar;
 mod cells;
 mod classic_buckets;
 mod counter_functions;
+mod go_float;
+mod instant_function;
 mod kahan_sum;
 mod kernel_error;
 mod lookback;
@@ -19,8 +23,11 @@ mod step_scalar;
 mod trend_functions;
 mod windows;
 
+pub use binary_operator::{ArithmeticOp, ComparisonOp};
 pub use cells::CellSink;
 pub use classic_buckets::{Bucket, BucketQuantile, bucket_fraction, bucket_quantile};
+pub use go_float::{clamp, clamp_max, clamp_min, max_of, min_of, round_to_nearest};
+pub use instant_function::InstantFunction;
 pub use kahan_sum::KahanSum;
 pub use kernel_error::KernelError;
 pub use lookback::{align_to_steps, align_to_steps_timed, remove_stale};
