@@ -1,9 +1,11 @@
 //! The embedded Prometheus, fixtures and the test-file runner; behind `demo` and `test`.
 
 mod go_string;
+mod memory_store;
 pub mod promqltest;
 mod series_notation;
 
+pub use memory_store::MemoryStore;
 pub use series_notation::{
     NotationError, SequenceValue, SeriesNotation, format_float, format_labels, format_values, parse_labels,
     parse_start_offsets, parse_values,
