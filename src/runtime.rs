@@ -74,6 +74,11 @@ impl CpuPool {
         CpuTask(AbortOnDropHandle::new(self.0.spawn(work)))
     }
 
+    /// Starts work that ends by itself, and that nobody waits for.
+    pub fn detach(&self, work: impl Future<Output = ()> + Send + 'static) {
+        drop(self.0.spawn(work));
+    }
+
     /// How many threads compute.
     pub fn thread_count(&self) -> usize {
         self.0.metrics().num_workers()

@@ -1,1 +1,4 @@
-//! See ARCHITECTURE.md.
+//! L8: listeners and wire formats.
+
+pub mod http;
+pub mod listen;

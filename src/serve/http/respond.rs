@@ -1,0 +1,224 @@
+//! Envelopes: what every endpoint of `/api/v1` answers with.
+
+use std::io;
+
+use axum::body::Body;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures::stream;
+use serde::Serialize;
+use serde_json::ser::{CompactFormatter, Formatter};
+use tokio::sync::mpsc;
+
+use crate::error::Error;
+use crate::model::{Annotation, AnnotationKind};
+
+/// More warnings, and more infos, than these are counted but not shown.
+const SHOWN_MAX: usize = 10;
+
+/// What is said beside an answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Notes {
+    pub(super) warnings: Vec<String>,
+    pub(super) infos: Vec<String>,
+}
+
+impl Notes {
+    /// Renders annotations against their query, sorted so that the same query always says the same, ten of each kind.
+    pub(super) fn new(annotations: &[Annotation], query: &str) -> Self {
+        let render = |kind: AnnotationKind| {
+            let of_kind = annotations.iter().filter(|annotation| annotation.kind == kind);
+            let mut texts: Vec<String> = of_kind.map(|annotation| annotation.render(query)).collect();
+            texts.sort_unstable();
+            texts.dedup();
+            texts
+        };
+        let mut notes = Self { warnings: render(AnnotationKind::Warning), infos: render(AnnotationKind::Info) };
+        shorten(&mut notes.warnings, "warning");
+        shorten(&mut notes.infos, "info");
+        notes
+    }
+
+    /// Says that `limit` cut the answer, before everything else.
+    pub(super) fn add_truncated(&mut self) {
+        self.warnings.insert(0, "results truncated due to limit".to_owned());
+    }
+}
+
+fn shorten(texts: &mut Vec<String>, kind: &str) {
+    let omitted = texts.len().saturating_sub(SHOWN_MAX);
+    if omitted > 0 {
+        texts.truncate(SHOWN_MAX);
+        texts.push(format!("{omitted} more {kind} annotations omitted"));
+    }
+}
+
+/// An error and what was noted before it happened.
+#[derive(Clone, Debug)]
+pub(crate) struct ApiError {
+    pub(super) error: Error,
+    pub(super) notes: Notes,
+}
+
+impl From<Error> for ApiError {
+    fn from(error: Error) -> Self {
+        Self { error, notes: Notes::default() }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let kind = self.error.kind();
+        let status = StatusCode::from_u16(kind.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        error_response(status, kind.api_type(), self.error.message(), &self.notes)
+    }
+}
+
+#[derive(Serialize)]
+struct Envelope<'a, T: Serialize> {
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<&'a T>,
+    #[serde(rename = "errorType", skip_serializing_if = "Option::is_none")]
+    error_type: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    warnings: &'a [String],
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    infos: &'a [String],
+}
+
+/// `{"status":"success","data":…}`. Query results are streamed instead.
+pub(super) fn success_json<T: Serialize>(data: &T, notes: &Notes) -> Vec<u8> {
+    let Notes { warnings, infos } = notes;
+    to_go_json(&Envelope { status: "success", data: Some(data), error_type: None, error: None, warnings, infos })
+}
+
+/// The same as an answer of something small.
+pub(super) fn success_response<T: Serialize>(data: &T) -> Response {
+    json_response(StatusCode::OK, Body::from(success_json(data, &Notes::default())))
+}
+
+/// `{"status":"error",…}` with any status.
+pub(super) fn error_response(status: StatusCode, error_type: &str, message: &str, notes: &Notes) -> Response {
+    let Notes { warnings, infos } = notes;
+    let envelope = Envelope::<()> {
+        status: "error",
+        data: None,
+        error_type: Some(error_type),
+        error: Some(message),
+        warnings,
+        infos,
+    };
+    json_response(status, Body::from(to_go_json(&envelope)))
+}
+
+/// A body that is JSON already.
+pub(super) fn json_response(status: StatusCode, body: Body) -> Response {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// Plain text, as Go's server answers outside of the API.
+pub(super) fn text_response(status: StatusCode, text: impl Into<String>) -> Response {
+    let mut response = Response::new(Body::from(text.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
+/// JSON text as Go's encoder writes it: `<`, `>`, `&` and the two line separators are escaped.
+fn to_go_json<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(256);
+    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, GoFormatter(CompactFormatter));
+    value.serialize(&mut serializer).expect("a Vec takes everything, and our types have string keys");
+    bytes
+}
+
+struct GoFormatter(CompactFormatter);
+
+impl Formatter for GoFormatter {
+    fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        let mut written = 0;
+        for (at, character) in fragment.char_indices() {
+            let escape: &[u8] = match character {
+                '<' => b"\\u003c",
+                '>' => b"\\u003e",
+                '&' => b"\\u0026",
+                '\u{2028}' => b"\\u2028",
+                '\u{2029}' => b"\\u2029",
+                _ => continue,
+            };
+            writer.write_all(&fragment.as_bytes()[written..at])?;
+            writer.write_all(escape)?;
+            written = at + character.len_utf8();
+        }
+        writer.write_all(&fragment.as_bytes()[written..])
+    }
+}
+
+/// One piece of a streamed body.
+#[derive(Debug)]
+pub(super) enum Chunk {
+    /// Bytes.
+    Data(Bytes),
+    /// The body is complete. A channel that closes without it makes the client see a broken transfer, not a short answer.
+    End,
+}
+
+/// A body of chunks that are made elsewhere.
+pub(super) fn streamed_body(chunks: mpsc::Receiver<Chunk>) -> Body {
+    Body::from_stream(stream::unfold(Some(chunks), |chunks| async {
+        let mut chunks = chunks?;
+        match chunks.recv().await {
+            Some(Chunk::Data(bytes)) => Some((Ok(bytes), Some(chunks))),
+            Some(Chunk::End) => None,
+            None => Some((Err(io::Error::other("the answer could not be completed")), None)),
+        }
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_escaped_as_go_escapes_it() {
+        let json = to_go_json(&["unexpected <op:+>", "a&b", "\"\n\u{1}é\u{2028}", ""]);
+        assert_eq!(
+            String::from_utf8(json).expect("UTF-8"),
+            r#"["unexpected \u003cop:+\u003e","a\u0026b","\"\n\u0001é\u2028",""]"#
+        );
+    }
+
+    #[test]
+    fn ten_of_each_kind_are_shown() {
+        let mut annotations: Vec<Annotation> =
+            (0..12).rev().map(|index| Annotation::warning(format!("replica {index:02} failed"))).collect();
+        annotations.push(Annotation::promql_info("look", 2..3));
+        let notes = Notes::new(&annotations, "a\nb");
+        assert_eq!(notes.warnings.len(), 11);
+        assert_eq!(notes.warnings[0], "replica 00 failed");
+        assert_eq!(notes.warnings[10], "2 more warning annotations omitted");
+        assert_eq!(notes.infos, ["PromQL info: look (2:1)"]);
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_ends_early_is_an_error() {
+        let read = |chunks: Vec<Chunk>| async {
+            let (sender, receiver) = mpsc::channel(8);
+            for chunk in chunks {
+                sender.send(chunk).await.expect("there is room");
+            }
+            drop(sender);
+            axum::body::to_bytes(streamed_body(receiver), 100).await.ok()
+        };
+        let data = || Chunk::Data(Bytes::from_static(b"ab"));
+        assert_eq!(read(vec![data(), data(), Chunk::End]).await, Some(Bytes::from_static(b"abab")));
+        assert_eq!(read(vec![data()]).await, None);
+    }
+}

@@ -1,0 +1,85 @@
+//! Which path is answered by whom, and what is done for every request.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::{get, post};
+use tower_http::CompressionLevel;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::SizeAbove;
+
+use super::respond::{Notes, error_response, text_response};
+use super::state::ApiState;
+use super::{cors, lifecycle, observe, page, v1};
+use crate::error::ErrorKind;
+use crate::telemetry::Metrics;
+
+/// Answers smaller than this cost more to compress than to send.
+const COMPRESSED_BYTES_MIN: u64 = 1_024;
+
+/// The whole server: API, management, metrics and the page at `/`, under the route prefix of the state's options.
+pub fn router(state: ApiState) -> Router {
+    let options = state.options();
+    let prefix = options.route_prefix.trim_end_matches('/').to_owned();
+    let metrics_path = options.metrics_path.clone();
+
+    let api = v1::routes().layer(from_fn_with_state(state.clone(), cors::add_cors_headers));
+    let mut served = Router::new()
+        .route("/", get(page::index))
+        .route("/-/healthy", get(lifecycle::healthy))
+        .route("/-/ready", get(lifecycle::ready))
+        .route("/-/reload", post(lifecycle::reload).put(lifecycle::reload).fallback(lifecycle::wrong_method))
+        .route("/-/quit", post(lifecycle::quit).put(lifecycle::quit).fallback(lifecycle::wrong_method))
+        .nest("/api/v1", api);
+    if metrics_path != "/metrics" || !prefix.is_empty() {
+        served = served.route("/metrics", get(metrics));
+    }
+    let router = if prefix.is_empty() {
+        served
+    } else {
+        let home = format!("{prefix}/");
+        Router::new().route("/", get(move || async move { Redirect::temporary(&home) })).nest(&prefix, served)
+    };
+    router
+        .route(&metrics_path, get(metrics))
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(
+            CompressionLayer::new()
+                .gzip(true)
+                .quality(CompressionLevel::Fastest)
+                .compress_when(SizeAbove::new(COMPRESSED_BYTES_MIN)),
+        )
+        .layer(from_fn_with_state(state.clone(), observe::observe))
+        .with_state(state)
+}
+
+async fn metrics(State(state): State<ApiState>) -> Response {
+    let page = Arc::clone(&state.options().metrics).render();
+    ([(header::CONTENT_TYPE, Metrics::CONTENT_TYPE)], page).into_response()
+}
+
+async fn not_found() -> Response {
+    text_response(StatusCode::NOT_FOUND, "404 page not found\n")
+}
+
+async fn method_not_allowed() -> Response {
+    text_response(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n")
+}
+
+/// A panic in a handler is the error of one request. Its text is in the log, where the panic hook has put it.
+fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
+    error_response(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        ErrorKind::Internal.api_type(),
+        "the request was given up because of a defect in quiver; its log says where",
+        &Notes::default(),
+    )
+}

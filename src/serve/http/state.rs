@@ -1,0 +1,165 @@
+//! What every handler can see.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+use axum::http::HeaderName;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use super::cors::CorsOrigin;
+use crate::query::QueryEngine;
+use crate::runtime::CpuPool;
+use crate::telemetry::{AccessLog, Metrics};
+
+/// What a client asked of the process over `/-/reload` and `/-/quit`.
+#[derive(Debug)]
+pub enum LifecycleRequest {
+    /// Read the config again; the answer says whether that worked.
+    Reload(oneshot::Sender<Result<(), String>>),
+    /// End the process in order.
+    Quit,
+}
+
+/// What is known of the configuration that runs.
+#[derive(Clone, Debug)]
+pub struct ConfigStatus {
+    /// The whole config with its defaults, secrets masked; empty where there is no config file.
+    pub yaml: String,
+    /// Did the last load succeed? If not, the one before still runs.
+    pub last_load_succeeded: bool,
+    /// When the running configuration was loaded.
+    pub loaded_at: SystemTime,
+}
+
+/// What holds for one server; all of it has a default that needs nothing from outside.
+#[derive(Clone, Debug)]
+pub struct ApiOptions {
+    /// Where queries are evaluated. `None`: on the runtime that serves the request.
+    pub cpu: Option<CpuPool>,
+    /// Path before all routes, `/` for none.
+    pub route_prefix: String,
+    /// Path of the metrics, not prefixed.
+    pub metrics_path: String,
+    /// Which web pages may ask. `None`: no page of another origin.
+    pub cors_origin: Option<CorsOrigin>,
+    /// Where `/-/reload` and `/-/quit` go; `None` answers them with 403.
+    pub lifecycle: Option<mpsc::Sender<LifecycleRequest>>,
+    /// Names of request headers that are passed on to the downstreams.
+    pub proxied_headers: Vec<HeaderName>,
+    /// At most so long may the body of a request take to arrive. Default 5 m.
+    pub read_timeout: Duration,
+    /// At most so many queries run at a time, others wait. `None` is no limit.
+    pub queries_max: Option<usize>,
+    /// Flags of the process, for `/api/v1/status/flags`.
+    pub flags: BTreeMap<String, String>,
+    /// URLs to try, shown on `/`: a title and a path with query.
+    pub examples: Vec<(String, String)>,
+    /// Where requests are logged.
+    pub access_log: Option<AccessLog>,
+    /// Bytes of a form that are logged. Default 256, as promxy.
+    pub logged_form_bytes_max: usize,
+    /// Where requests and queries are counted.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Default for ApiOptions {
+    fn default() -> Self {
+        Self {
+            cpu: None,
+            route_prefix: "/".to_owned(),
+            metrics_path: "/metrics".to_owned(),
+            cors_origin: None,
+            lifecycle: None,
+            proxied_headers: Vec::new(),
+            read_timeout: Duration::from_secs(300),
+            queries_max: None,
+            flags: BTreeMap::new(),
+            examples: Vec::new(),
+            access_log: None,
+            logged_form_bytes_max: 256,
+            metrics: Arc::default(),
+        }
+    }
+}
+
+/// Shared by all handlers of one server. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ApiState(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    engine: ArcSwap<QueryEngine>,
+    config: ArcSwap<ConfigStatus>,
+    ready: AtomicBool,
+    started_at: SystemTime,
+    query_slots: Option<Arc<Semaphore>>,
+    options: ApiOptions,
+}
+
+impl ApiState {
+    /// A server that is ready to answer from `engine`.
+    pub fn new(engine: QueryEngine, options: ApiOptions) -> Self {
+        let now = SystemTime::now();
+        let config = ConfigStatus { yaml: String::new(), last_load_succeeded: true, loaded_at: now };
+        let query_slots =
+            options.queries_max.map(|most| Arc::new(Semaphore::new(most.clamp(1, Semaphore::MAX_PERMITS))));
+        Self(Arc::new(Shared {
+            engine: ArcSwap::from_pointee(engine),
+            config: ArcSwap::from_pointee(config),
+            ready: AtomicBool::new(true),
+            started_at: now,
+            query_slots,
+            options,
+        }))
+    }
+
+    /// The engine for one request: a request keeps the one it began with.
+    pub fn engine(&self) -> Arc<QueryEngine> {
+        self.0.engine.load_full()
+    }
+
+    /// Later requests are answered from `engine`.
+    pub fn swap_engine(&self, engine: QueryEngine) {
+        self.0.engine.store(Arc::new(engine));
+    }
+
+    /// What is known of the configuration.
+    pub fn config(&self) -> Arc<ConfigStatus> {
+        self.0.config.load_full()
+    }
+
+    /// Replaces what is known of the configuration.
+    pub fn set_config(&self, config: ConfigStatus) {
+        self.0.config.store(Arc::new(config));
+    }
+
+    /// Should load balancers send requests here? Not while shutting down.
+    pub fn is_ready(&self) -> bool {
+        self.0.ready.load(Ordering::SeqCst)
+    }
+
+    /// Changes what `/-/ready` answers.
+    pub fn set_ready(&self, ready: bool) {
+        self.0.ready.store(ready, Ordering::SeqCst);
+    }
+
+    /// Where queries are evaluated.
+    pub(super) fn cpu(&self) -> CpuPool {
+        self.0.options.cpu.clone().unwrap_or_else(CpuPool::current)
+    }
+
+    pub(super) fn options(&self) -> &ApiOptions {
+        &self.0.options
+    }
+
+    pub(super) fn started_at(&self) -> SystemTime {
+        self.0.started_at
+    }
+
+    pub(super) fn query_slots(&self) -> Option<Arc<Semaphore>> {
+        self.0.query_slots.clone()
+    }
+}

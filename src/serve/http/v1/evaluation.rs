@@ -1,0 +1,145 @@
+//! Runs a query on the cpu pool, within its time, and keeps count of it.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use axum::http::HeaderMap;
+
+use crate::error::{Error, ErrorKind};
+use crate::model::{DurationMs, TimestampMs};
+use crate::query::{QueryEngine, QueryOptions, QueryResult};
+use crate::runtime::CpuTask;
+use crate::serve::http::params::{Form, in_parameter, parse_duration_ns};
+use crate::serve::http::state::ApiState;
+
+/// The engine ends a query at its deadline by itself and can say where it was. Only if it has not done so after this
+/// long, a computation that never pauses, the task is given up from outside.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// The time of the request, for parameters that were left out.
+pub(super) fn now() -> TimestampMs {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    TimestampMs(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// Values of the headers that are passed on to the downstreams. Of a header that came twice the first one, as promxy does.
+pub(super) fn proxied_headers(state: &ApiState, headers: &HeaderMap) -> Vec<(String, String)> {
+    let names = state.options().proxied_headers.iter();
+    names.filter_map(|name| Some((name.as_str().to_owned(), headers.get(name)?.to_str().ok()?.to_owned()))).collect()
+}
+
+/// `timeout` and `lookback_delta`, in the order in which Prometheus looks at them.
+pub(super) fn query_options(state: &ApiState, headers: &HeaderMap, form: &Form) -> Result<QueryOptions, Error> {
+    let timeout = match form.get("timeout") {
+        "" => None,
+        text => {
+            let nanoseconds = parse_duration_ns(text).map_err(in_parameter("timeout"))?;
+            Some(Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(0)))
+        }
+    };
+    let lookback = match form.get("lookback_delta") {
+        "" => None,
+        text => {
+            let nanoseconds =
+                parse_duration_ns(text).map_err(|error| error.in_context("error parsing lookback delta duration"))?;
+            // Zero and less mean the default; what is shorter than a millisecond does not.
+            (nanoseconds > 0).then(|| DurationMs((nanoseconds / 1_000_000).max(1)))
+        }
+    };
+    Ok(QueryOptions { timeout, lookback, proxied_headers: proxied_headers(state, headers) })
+}
+
+/// Waits for work that knows its own deadline, and a little longer.
+pub(super) async fn within_deadline<T>(timeout: Duration, task: CpuTask<Result<T, Error>>) -> Result<T, Error> {
+    match tokio::time::timeout(timeout.saturating_add(GRACE), task).await {
+        Ok(ended) => ended?,
+        Err(_) => Err(Error::new(ErrorKind::Timeout, "query timed out in expression evaluation")),
+    }
+}
+
+/// When which part of a query took how long.
+#[derive(Copy, Clone, Debug)]
+pub(super) struct Timings {
+    /// Until the query got a slot and a thread.
+    pub(super) queued: Duration,
+    /// From then to its result.
+    pub(super) evaluated: Duration,
+}
+
+/// A query as the API sees it: how to evaluate it, and how long it may take.
+pub(super) struct Evaluation<F> {
+    /// `instant` or `range`, for the metrics.
+    pub(super) kind: &'static str,
+    /// The timeout of the request.
+    pub(super) timeout: Option<Duration>,
+    /// Starts it.
+    pub(super) start: F,
+}
+
+/// Waits for a slot, evaluates on the cpu pool, then runs `finish` there, too. Dropping the future aborts the query.
+///
+/// Errors about the query text are said to be about parameter `query`, as Prometheus says it.
+pub(super) async fn evaluate<F, Fut, T>(
+    state: &ApiState,
+    evaluation: Evaluation<F>,
+    finish: impl FnOnce(QueryResult, Timings) -> T + Send + 'static,
+) -> Result<T, Error>
+where
+    F: FnOnce(Arc<QueryEngine>) -> Fut + Send + 'static,
+    Fut: Future<Output = Result<QueryResult, Error>> + Send + 'static,
+    T: Send + 'static,
+{
+    let metrics = Arc::clone(&state.options().metrics);
+    let timer = metrics.query_started(evaluation.kind);
+    let ended = evaluate_untimed(state, evaluation, finish).await;
+    match &ended {
+        Ok((_, samples_loaded)) => timer.finish("success", *samples_loaded),
+        Err(error) => timer.finish(error.kind().api_type(), 0),
+    }
+    ended.map(|(value, _)| value)
+}
+
+async fn evaluate_untimed<F, Fut, T>(
+    state: &ApiState,
+    evaluation: Evaluation<F>,
+    finish: impl FnOnce(QueryResult, Timings) -> T + Send + 'static,
+) -> Result<(T, u64), Error>
+where
+    F: FnOnce(Arc<QueryEngine>) -> Fut + Send + 'static,
+    Fut: Future<Output = Result<QueryResult, Error>> + Send + 'static,
+    T: Send + 'static,
+{
+    let asked_at = Instant::now();
+    let engine = state.engine();
+    let most = engine.options().timeout;
+    let timeout = evaluation.timeout.map_or(most, |asked| asked.min(most));
+    let in_queue = || Error::new(ErrorKind::Timeout, "query timed out in query queue");
+    if timeout.is_zero() {
+        return Err(in_queue());
+    }
+    let slot = match state.query_slots() {
+        None => None,
+        Some(slots) => Some(
+            tokio::time::timeout(timeout, slots.acquire_owned())
+                .await
+                .map_err(|_| in_queue())?
+                .map_err(|_| Error::internal("the queue of queries is closed"))?,
+        ),
+    };
+    let start = evaluation.start;
+    let task = state.cpu().spawn(async move {
+        let started_at = Instant::now();
+        let result = start(engine).await.map_err(|error| match error.kind() {
+            ErrorKind::BadData => in_parameter("query")(error),
+            _ => error,
+        })?;
+        let timings = Timings { queued: started_at - asked_at, evaluated: started_at.elapsed() };
+        let samples_loaded = result.samples_loaded;
+        let finished = finish(result, timings);
+        // The slot covers the result, too, as long as it is being put into words.
+        drop(slot);
+        Ok((finished, samples_loaded))
+    });
+    within_deadline(timeout, task).await
+}

@@ -1,0 +1,44 @@
+//! `/api/v1`.
+
+mod evaluation;
+mod explain;
+mod metadata;
+mod not_built;
+mod rules;
+mod series_request;
+mod status;
+
+use axum::Router;
+use axum::routing::{get, post};
+
+use super::state::ApiState;
+
+/// All routes, relative to `/api/v1`.
+pub(super) fn routes() -> Router<ApiState> {
+    Router::new()
+        .route("/explain", get(explain::explain).post(explain::explain).options(no_content))
+        .route("/series", axum::routing::delete(not_built::delete_series).options(no_content))
+        .route("/metadata", get(metadata::metadata).options(no_content))
+        .route("/rules", get(rules::rules).options(no_content))
+        .route("/alerts", get(rules::alerts).options(no_content))
+        .route("/alertmanagers", get(rules::alertmanagers).options(no_content))
+        .route("/notifications", get(rules::notifications).options(no_content))
+        .route("/status/buildinfo", get(status::build_info).options(no_content))
+        .route("/status/runtimeinfo", get(status::runtime_info).options(no_content))
+        .route("/status/config", get(status::config).options(no_content))
+        .route("/status/flags", get(status::flags).options(no_content))
+        .route("/query_exemplars", get(not_built::exemplars).post(not_built::exemplars).options(no_content))
+        .route("/targets", get(not_built::targets).options(no_content))
+        .route("/targets/metadata", get(not_built::targets).options(no_content))
+        .route("/scrape_pools", get(not_built::targets).options(no_content))
+        .route("/status/tsdb", get(not_built::storage).options(no_content))
+        .route("/status/walreplay", get(not_built::storage).options(no_content))
+        .route("/read", post(not_built::remote_read))
+        .route("/write", post(not_built::remote_write))
+        .route("/otlp/v1/metrics", post(not_built::remote_write))
+}
+
+/// What a browser asks before it asks: the headers say everything.
+async fn no_content() -> axum::http::StatusCode {
+    axum::http::StatusCode::NO_CONTENT
+}

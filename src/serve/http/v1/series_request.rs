@@ -1,0 +1,64 @@
+//! What the endpoints that ask about series have in common.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use serde::Serialize;
+
+use super::evaluation::{proxied_headers, within_deadline};
+use crate::error::Error;
+use crate::model::{MetadataRequest, QueryContext};
+use crate::query::QueryOptions;
+use crate::scan::SeriesSource;
+use crate::serve::http::respond::{ApiError, Notes, json_response, success_json};
+use crate::serve::http::state::ApiState;
+
+/// Asks the source of the running engine and answers with what it says, or with its error; warnings go with both.
+pub(super) async fn answer<T, F, Fut>(state: &ApiState, headers: &HeaderMap, ask: F) -> Result<Response, ApiError>
+where
+    T: Serialize + Send + 'static,
+    F: FnOnce(Arc<dyn SeriesSource>, QueryContext) -> Fut + Send + 'static,
+    Fut: Future<Output = Result<Limited<T>, Error>> + Send + 'static,
+{
+    let engine = state.engine();
+    let options = QueryOptions { proxied_headers: proxied_headers(state, headers), ..QueryOptions::default() };
+    let context = engine.context(&options);
+    let annotations = context.annotations.clone();
+    let source = Arc::clone(engine.source());
+    // Writing a hundred thousand label sets as text is work, too.
+    let noted = annotations.clone();
+    let task = state.cpu().spawn(async move {
+        let answer = ask(source, context).await?;
+        let mut notes = Notes::new(&noted.snapshot(), "");
+        if answer.was_cut {
+            notes.add_truncated();
+        }
+        Ok(success_json(&answer.value, &notes))
+    });
+    match within_deadline(engine.options().timeout, task).await {
+        Ok(json) => Ok(json_response(StatusCode::OK, Body::from(json))),
+        Err(error) => Err(ApiError { error, notes: Notes::new(&annotations.snapshot(), "") }),
+    }
+}
+
+/// An answer, and whether `limit` has cut it.
+pub(super) struct Limited<T> {
+    pub(super) value: T,
+    pub(super) was_cut: bool,
+}
+
+/// The request that shows whether there is more than was asked for: with one more than the limit.
+pub(super) fn with_one_more(mut request: MetadataRequest) -> MetadataRequest {
+    request.limit = request.limit.map(|limit| limit.saturating_add(1));
+    request
+}
+
+/// Cuts a list to the limit of the client.
+pub(super) fn cut_to<T>(mut value: Vec<T>, limit: Option<usize>) -> Limited<Vec<T>> {
+    let was_cut = limit.is_some_and(|limit| value.len() > limit);
+    value.truncate(limit.unwrap_or(usize::MAX));
+    Limited { value, was_cut }
+}
