@@ -165,6 +165,95 @@ impl EncodedLabels {
     }
 }
 
+/// Why pairs are not a label set.
+#[derive(Debug, Error, PartialEq, Eq, Clone)]
+pub enum LabelPairsError {
+    /// The same name twice.
+    #[error("label name {0:?} occurs twice")]
+    DuplicateName(String),
+    /// A name of no letters.
+    #[error("empty label name")]
+    EmptyName,
+}
+
+/// Writes canonical bytes of one label set after another, from pairs in any order, and keeps its buffers between them:
+/// decoders go through here once a series.
+#[derive(Clone, Default, Debug)]
+pub struct EncodedLabelsBuilder {
+    /// All pairs as they came, encoded, also those with an empty value.
+    bytes: Vec<u8>,
+    /// Where each pair stands in `bytes`.
+    pairs: Vec<EncodedPair>,
+    /// The set in name order, where `bytes` is not it already.
+    sorted: Vec<u8>,
+}
+
+#[derive(Copy, Clone, Debug)]
+struct EncodedPair {
+    start: usize,
+    value_start: usize,
+    end: usize,
+}
+
+impl EncodedPair {
+    fn name(self, bytes: &[u8]) -> &[u8] {
+        &bytes[self.start..self.value_start]
+    }
+    /// Only the end mark of the value is there.
+    fn is_value_empty(self) -> bool {
+        self.end == self.value_start + 1
+    }
+}
+
+impl EncodedLabelsBuilder {
+    /// Begins a new set.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.pairs.clear();
+    }
+
+    /// Adds a pair. An empty value is an absent label, but its name still counts against duplicates.
+    pub fn push(&mut self, name: &str, value: &str) {
+        let start = self.bytes.len();
+        encode_text(name.as_bytes(), &mut self.bytes);
+        let value_start = self.bytes.len();
+        encode_text(value.as_bytes(), &mut self.bytes);
+        self.pairs.push(EncodedPair { start, value_start, end: self.bytes.len() });
+    }
+
+    /// How many bytes were pushed since [`EncodedLabelsBuilder::clear`]: for a caller with a bound.
+    pub fn byte_count(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The canonical bytes of the set.
+    pub fn finish(&mut self) -> Result<&[u8], LabelPairsError> {
+        let bytes = &self.bytes;
+        // Go prints label sets sorted, so this is nearly always all there is to do.
+        let is_canonical = self.pairs.windows(2).all(|pair| pair[0].name(bytes) < pair[1].name(bytes))
+            && self.pairs.iter().all(|pair| !pair.is_value_empty())
+            && self.pairs.first().is_none_or(|first| first.name(bytes) != [END]);
+        if is_canonical {
+            return Ok(&self.bytes);
+        }
+        self.pairs.sort_unstable_by(|a, b| a.name(bytes).cmp(b.name(bytes)));
+        self.sorted.clear();
+        for (index, pair) in self.pairs.iter().enumerate() {
+            let name = pair.name(bytes);
+            if name == [END] {
+                return Err(LabelPairsError::EmptyName);
+            }
+            if index > 0 && self.pairs[index - 1].name(bytes) == name {
+                return Err(LabelPairsError::DuplicateName(decode_text(&name[..name.len() - 1]).into_owned()));
+            }
+            if !pair.is_value_empty() {
+                self.sorted.extend_from_slice(&bytes[pair.start..pair.end]);
+            }
+        }
+        Ok(&self.sorted)
+    }
+}
+
 /// A set of label names, encoded once, to keep or drop many times.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct LabelNames(Vec<Vec<u8>>);
@@ -389,6 +478,28 @@ mod tests {
         }
 
         #[test]
+        fn pairs_in_any_order_are_encoded_as_the_set_is(labels in label_set(), rotation in 0usize..5, dropped in label_text()) {
+            let mut pairs: Vec<(&str, &str)> = labels.iter().collect();
+            let rotation = rotation % pairs.len().max(1);
+            pairs.rotate_left(rotation);
+            let mut builder = EncodedLabelsBuilder::default();
+            builder.push("left over", "from the set before");
+            builder.clear();
+            if labels.get(&dropped).is_none() {
+                builder.push(&dropped, "");
+            }
+            for (name, value) in &pairs {
+                builder.push(name, value);
+            }
+            let expected = labels.encode();
+            prop_assert_eq!(builder.finish(), Ok(expected.as_bytes()));
+            if let Some((name, _)) = pairs.first() {
+                builder.push(name, "again");
+                prop_assert_eq!(builder.finish(), Err(LabelPairsError::DuplicateName((*name).to_owned())));
+            }
+        }
+
+        #[test]
         fn hostile_bytes_are_refused_or_canonical(bytes in prop::collection::vec(prop_oneof![0u8..4, any::<u8>()], 0..40)) {
             let view = LabelsRef::new(&bytes);
             for (name, _) in view.iter() {
@@ -424,6 +535,15 @@ mod tests {
             Labels::from_pairs([("__name__", "ab")]),
         ];
         assert!(sorted.windows(2).all(|pair| pair[0].encode() < pair[1].encode()));
+    }
+
+    #[test]
+    fn pairs_without_a_name_are_refused() {
+        for value in ["", "x"] {
+            let mut builder = EncodedLabelsBuilder::default();
+            builder.push("", value);
+            assert_eq!(builder.finish(), Err(LabelPairsError::EmptyName));
+        }
     }
 
     #[test]
