@@ -2,6 +2,11 @@
 
 mod error;
 mod gzip;
+mod json;
+mod label_json;
+mod series_builder;
 
 pub use error::DecodeError;
 pub use gzip::{ContentDecoder, ContentEncoding};
+pub use json::{DecodeLimits, DecodedResult, QueryResponse, QueryResponseDecoder, ResponseStatus};
+pub use label_json::{ApiResponse, decode_error_body, decode_metric_metadata, decode_series, decode_strings};
