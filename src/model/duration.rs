@@ -90,7 +90,7 @@ impl From<DurationMs> for std::time::Duration {
     }
 }
 
-/// As Prometheus' `model.Duration` prints: `1h30m`, `5m`, `0s`; years, weeks and days only where they come out even.
+/// As Prometheus' `model.Duration` prints: `1h30m`, `5m`, `0s`, `1d1h`; years and weeks only where nothing remains.
 impl fmt::Display for DurationMs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut ms = self.0.unsigned_abs();
@@ -102,7 +102,7 @@ impl fmt::Display for DurationMs {
         }
         for (unit, unit_ms) in UNITS {
             let unit_ms = unit_ms.unsigned_abs();
-            let only_exact = matches!(unit, "y" | "w" | "d");
+            let only_exact = matches!(unit, "y" | "w");
             if only_exact && !ms.is_multiple_of(unit_ms) {
                 continue;
             }
@@ -141,7 +141,8 @@ mod tests {
             (300_000, "5m"),
             (5_400_000, "1h30m"),
             (86_400_000, "1d"),
-            (90_000_000, "25h"),
+            (90_000_000, "1d1h"),
+            (7_776_000_000, "90d"),
             (-1_500, "-1s500ms"),
             (604_800_000, "1w"),
         ] {
