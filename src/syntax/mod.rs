@@ -1,12 +1,24 @@
 //! L1: PromQL text ⇄ tree. Pure; knows nothing of evaluation.
 
 mod ast;
+mod check;
+mod duration_expr;
 mod function_table;
+mod lexer;
+mod literal;
+mod parse_error;
+mod parser;
+mod print;
 mod span;
+mod token;
+mod visit;
 
 pub use ast::*;
 pub use function_table::Function;
+pub use parse_error::{ParseError, position};
+pub use parser::{QUERY_BYTES_MAX, TREE_LEVELS_MAX, parse_collecting_errors};
 pub use span::Span;
+pub use visit::{walk, walk_mut};
 
 /// Gated features of PromQL, off unless named in `--enable-feature`.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, Default)]
@@ -23,4 +35,19 @@ pub struct Features {
     pub type_and_unit_labels: bool,
     /// `use-start-timestamps`
     pub use_start_timestamps: bool,
+}
+
+/// Reads, checks and gates a query.
+///
+/// | query | result |
+/// |---|---|
+/// | `rate(x[5m])` | the tree, every node with its bytes |
+/// | `rate(x)` | `expected type range vector in call to function "rate", got instant vector` |
+/// | `info(x)` without the feature | `function "info" is not enabled` |
+/// | more than [`QUERY_BYTES_MAX`] bytes or [`TREE_LEVELS_MAX`] levels | an error that says so |
+pub fn parse(query: &str, features: &Features) -> Result<Expr, ParseError> {
+    parse_collecting_errors(query, features).map_err(|errors| {
+        let nothing = ParseError { span: 0..0, message: "unknown error".to_owned() };
+        errors.into_iter().next().unwrap_or(nothing)
+    })
 }
