@@ -7,11 +7,13 @@ mod label_sets;
 mod replica;
 mod row_index;
 mod scrape_spacing;
+mod sparse_steps;
 mod steps;
 mod tables;
 
 pub use label_sets::{unite_label_sets, unite_metadata, unite_names};
 pub use replica::{MergePolicy, Samples, merge_samples};
 pub use scrape_spacing::infer_anti_affinity_ms;
+pub use sparse_steps::{SparseStepsBuilder, sparse_steps_at_step_times};
 pub use steps::{StepCell, merge_steps};
 pub use tables::{MergedTables, ReplicaTables, TableForm, merge_tables};

@@ -3,9 +3,12 @@
 use arrow::record_batch::RecordBatch;
 
 use super::row_index::{RowIndex, RowPlace};
+use super::sparse_steps::SparseSteps;
 use super::{MergePolicy, Samples, StepCell, merge_samples, merge_steps};
 use crate::error::Error;
-use crate::model::{LabelsRef, SamplesTable, SamplesTableBuilder, StepsTable, StepsTableBuilder};
+use crate::model::{
+    LabelsRef, SamplesTable, SamplesTableBuilder, StepGrid, StepsTable, StepsTableBuilder, TimestampMs,
+};
 
 /// A merged batch is cut behind the series that reaches this: 4 MiB of values. A batch may be larger by one series.
 const BATCH_CELLS: usize = 512 * 1024;
@@ -21,6 +24,11 @@ pub enum TableForm {
     TimedSteps {
         /// Cells a row.
         step_count: usize,
+    },
+    /// Tables of sparse steps; merged they become timed steps tables.
+    SparseSteps {
+        /// The steps; a sample that lies on none of them is an error.
+        grid: StepGrid,
     },
 }
 
@@ -51,7 +59,7 @@ pub fn merge_tables(form: TableForm, replicas: Vec<ReplicaTables>, policy: Merge
         check_form(form, table)?;
     }
     let index = RowIndex::try_new(&tables)?;
-    let untouched = index.is_in_place();
+    let untouched = index.is_in_place() && !matches!(form, TableForm::SparseSteps { .. });
     let source = Source { tables, owners, names, index };
     Ok(MergedTables { source, form, policy, at: 0, untouched })
 }
@@ -69,6 +77,7 @@ fn check_form(form: TableForm, table: &RecordBatch) -> Result<(), Error> {
                 steps.step_count()
             )))
         }
+        TableForm::SparseSteps { .. } => SparseSteps::try_new(table).map(drop),
     }
 }
 
@@ -105,7 +114,17 @@ impl Iterator for MergedTables {
         }
         let batch = match self.form {
             TableForm::Samples => self.next_samples(),
-            TableForm::TimedSteps { step_count } => self.next_steps(step_count),
+            TableForm::TimedSteps { step_count } => {
+                let views = self.source.tables.iter().map(StepsTable::try_new).collect::<Result<Vec<_>, _>>();
+                views.and_then(|views| next_steps(&self.source, &self.policy, &mut self.at, step_count, &views))
+            }
+            TableForm::SparseSteps { grid } => {
+                let views = self.source.tables.iter().map(SparseSteps::try_new).collect::<Result<Vec<_>, _>>();
+                views.and_then(|views| {
+                    let views: Vec<_> = views.into_iter().map(|view| (view, grid)).collect();
+                    next_steps(&self.source, &self.policy, &mut self.at, grid.step_count(), &views)
+                })
+            }
         };
         if batch.is_err() {
             self.at = usize::MAX;
@@ -147,34 +166,86 @@ impl MergedTables {
         }
         Ok((builder.row_count() > 0).then(|| builder.finish()))
     }
+}
 
-    fn next_steps(&mut self, step_count: usize) -> Result<Option<RecordBatch>, Error> {
-        let views = self.source.tables.iter().map(StepsTable::try_new).collect::<Result<Vec<_>, _>>()?;
-        let mut builder = StepsTableBuilder::timed(step_count);
-        let rows_max = (BATCH_CELLS / step_count.max(1)).clamp(1, BATCH_ROWS);
-        let mut merged = Vec::new();
-        loop {
-            let rows = self.source.index.same_series(self.at);
-            if rows.is_empty() || builder.row_count() >= rows_max {
-                break;
+/// The next batch of merged cells from tables that know how to put a row into cells.
+fn next_steps<V: PutCells>(
+    source: &Source,
+    policy: &MergePolicy,
+    at: &mut usize,
+    step_count: usize,
+    views: &[V],
+) -> Result<Option<RecordBatch>, Error> {
+    let mut builder = StepsTableBuilder::timed(step_count);
+    let rows_max = (BATCH_CELLS / step_count.max(1)).clamp(1, BATCH_ROWS);
+    let mut replicas: Vec<Vec<StepCell>> = Vec::new();
+    let mut merged = Vec::new();
+    while builder.row_count() < rows_max {
+        let rows = source.index.same_series(*at);
+        let Some(first) = rows.first() else { break };
+        let mut replica_count = 0;
+        for pieces in source.by_replica(rows) {
+            if replicas.len() == replica_count {
+                replicas.push(Vec::new());
             }
-            let mut replicas: Vec<Vec<StepCell>> = Vec::with_capacity(rows.len());
-            for pieces in self.source.by_replica(rows) {
-                let mut cells = vec![None; step_count];
-                for place in pieces {
-                    let (view, row) = (&views[place.table as usize], place.row as usize);
-                    add_steps(&mut cells, view, row).ok_or_else(|| self.source.contradiction(pieces))?;
-                }
-                replicas.push(cells);
+            let cells = &mut replicas[replica_count];
+            replica_count += 1;
+            cells.clear();
+            cells.resize(step_count, None);
+            for place in pieces {
+                views[place.table as usize].put_cells(place.row as usize, cells).map_err(|problem| match problem {
+                    CellProblem::Taken => source.contradiction(pieces),
+                    CellProblem::NoStep(time_ms) => source.not_on_grid(*place, time_ms),
+                })?;
             }
-            let cells: Vec<&[StepCell]> = replicas.iter().map(Vec::as_slice).collect();
-            merged.clear();
-            merge_steps(&cells, &self.policy, &mut merged);
-            merged.iter().for_each(|cell| builder.push_timed_cell(*cell));
-            builder.finish_series(self.source.index.labels(rows[0]));
-            self.at += rows.len();
         }
-        Ok((builder.row_count() > 0).then(|| builder.finish()))
+        let cells: Vec<&[StepCell]> = replicas[..replica_count].iter().map(Vec::as_slice).collect();
+        merged.clear();
+        merge_steps(&cells, policy, &mut merged);
+        merged.iter().for_each(|cell| builder.push_timed_cell(*cell));
+        builder.finish_series(source.index.labels(*first));
+        *at += rows.len();
+    }
+    Ok((builder.row_count() > 0).then(|| builder.finish()))
+}
+
+/// Why a row does not fit into the cells.
+enum CellProblem {
+    /// An earlier row of the same series and replica has a sample at the same step.
+    Taken,
+    /// A sample is at a time (ms) that is no step.
+    NoStep(i64),
+}
+
+/// A view of a table whose rows can be laid out as one cell a step.
+trait PutCells {
+    /// Puts the row's samples where `cells` has none yet.
+    fn put_cells(&self, row: usize, cells: &mut [StepCell]) -> Result<(), CellProblem>;
+}
+
+impl PutCells for StepsTable<'_> {
+    fn put_cells(&self, row: usize, cells: &mut [StepCell]) -> Result<(), CellProblem> {
+        for (step, cell) in cells.iter_mut().enumerate() {
+            if let (Some(value), Some(time)) = (self.cell(row, step), self.sample_time(row, step))
+                && cell.replace((value, time)).is_some()
+            {
+                return Err(CellProblem::Taken);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl PutCells for (SparseSteps<'_>, StepGrid) {
+    fn put_cells(&self, row: usize, cells: &mut [StepCell]) -> Result<(), CellProblem> {
+        let (table, grid) = self;
+        for (step_ms, value, sample_time) in table.steps(row) {
+            let step = grid.index_of(TimestampMs(step_ms)).ok_or(CellProblem::NoStep(step_ms))?;
+            if cells[step].replace((value, sample_time)).is_some() {
+                return Err(CellProblem::Taken);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -183,6 +254,14 @@ impl Source {
     fn by_replica<'a>(&'a self, rows: &'a [RowPlace]) -> impl Iterator<Item = &'a [RowPlace]> {
         // Rows of one series are sorted by table, and tables stand replica by replica.
         rows.chunk_by(|a, b| self.owners[a.table as usize] == self.owners[b.table as usize])
+    }
+
+    fn not_on_grid(&self, place: RowPlace, time_ms: i64) -> Error {
+        let name = &self.names[self.owners[place.table as usize]];
+        Error::execution(format!(
+            "{name}: answered a sample at {}, which is no step of the query",
+            TimestampMs(time_ms)
+        ))
     }
 
     fn contradiction(&self, pieces: &[RowPlace]) -> Error {
@@ -227,24 +306,12 @@ fn glue_samples<'a>(pieces: &mut [Samples<'a>]) -> Option<GluedSamples<'a>> {
     Some(GluedSamples::Glued(all_times, all_values))
 }
 
-/// Puts the row's cells where `cells` has none. `None` where both have one.
-fn add_steps(cells: &mut [StepCell], view: &StepsTable<'_>, row: usize) -> Option<()> {
-    for (step, cell) in cells.iter_mut().enumerate() {
-        if let (Some(value), Some(time)) = (view.cell(row, step), view.sample_time(row, step)) {
-            if cell.is_some() {
-                return None;
-            }
-            *cell = Some((value, time));
-        }
-    }
-    Some(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::error::ErrorKind;
-    use crate::model::Labels;
+    use crate::merge::{SparseStepsBuilder, sparse_steps_at_step_times};
+    use crate::model::{DurationMs, Labels};
 
     fn labels(text: &str) -> Vec<u8> {
         Labels::from_pairs(text.split(',').filter_map(|pair| pair.split_once('='))).encode().into_bytes()
@@ -353,6 +420,35 @@ mod tests {
             (r#"{j="b"}"#.to_owned(), vec![None, None, Some(1)]),
         ];
         assert_eq!(rows_of_steps(&merged), expected);
+    }
+
+    #[test]
+    fn sparse_steps_become_cells() {
+        let grid = StepGrid::with_count(TimestampMs(0), DurationMs(30), 3);
+        let sparse = |rows: &[(&str, &[(i64, i64)])]| {
+            let mut builder = SparseStepsBuilder::default();
+            for (text, steps) in rows {
+                steps.iter().for_each(|(step, time)| builder.push_step(*step, *time as f64, *time));
+                builder.finish_series(&labels(text));
+            }
+            vec![builder.finish()]
+        };
+        let a = replica("a", sparse(&[("j=b", &[(0, -5), (60, 55)]), ("j=a", &[(30, 30)])]));
+        let b = replica("b", sparse(&[("j=b", &[(30, 20)]), ("j=b", &[(0, -20)])]));
+        let merged = merge(TableForm::SparseSteps { grid }, vec![a.clone(), b]).expect("merges");
+        let expected = [
+            (r#"{j="a"}"#.to_owned(), vec![None, Some(30), None]),
+            (r#"{j="b"}"#.to_owned(), vec![Some(-5), Some(20), Some(55)]),
+        ];
+        assert_eq!(rows_of_steps(&merged), expected);
+
+        let at_steps = sparse_steps_at_step_times(&samples_table(&[("j=a", &[0, 60])])).expect("a samples table");
+        let alone = merge(TableForm::SparseSteps { grid }, vec![replica("a", vec![at_steps])]).expect("merges");
+        assert_eq!(rows_of_steps(&alone), [(r#"{j="a"}"#.to_owned(), vec![Some(0), None, Some(60)])]);
+
+        let off_grid = replica("http://c:9090", sparse(&[("j=a", &[(31_500, 30)])]));
+        let error = merge(TableForm::SparseSteps { grid }, vec![off_grid, a]).expect_err("off the grid");
+        assert_eq!(error.message(), "http://c:9090: answered a sample at 31.500, which is no step of the query");
     }
 
     #[test]
