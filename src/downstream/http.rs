@@ -1,0 +1,279 @@
+//! The HTTP API of a Prometheus-compatible server.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::record_batch::RecordBatch;
+use async_trait::async_trait;
+
+use super::http_client::{ApiCall, BodySink, CallMethod, HttpClient};
+use super::response_error::{bad_answer, from_envelope, unavailable};
+use super::target_url::label_name_in_path;
+use super::{Downstream, SampleTimes, TargetUrl, select};
+use crate::decode::{
+    ApiResponse, DecodeError, DecodeLimits, DecodedResult, QueryResponse, QueryResponseDecoder, ResponseStatus,
+    decode_metric_metadata, decode_series, decode_strings,
+};
+use crate::error::Error;
+use crate::model::{
+    Annotation, AnnotationKind, Labels, Matcher, MetadataRequest, MetricMetadata, QueryContext, SelectRequest,
+    Selector, StepGrid, TimestampMs,
+};
+
+/// Answers of names, values, label sets and metadata are read whole; none may be larger than this when decompressed.
+const METADATA_BODY_BYTES_MAX: usize = 512 * 1024 * 1024;
+
+/// One server, asked over its HTTP API. The client is shared by the targets of a group.
+#[derive(Clone, Debug)]
+pub struct HttpDownstream {
+    client: Arc<HttpClient>,
+    url: TargetUrl,
+}
+
+impl HttpDownstream {
+    /// Asks `url` through `client`.
+    pub fn new(client: Arc<HttpClient>, url: TargetUrl) -> Self {
+        Self { client, url }
+    }
+
+    /// `/api/v1/query`: the value of an expression at one time.
+    pub(super) async fn query_instant(
+        &self,
+        expression: &str,
+        time: TimestampMs,
+        lookback_delta: Option<String>,
+        context: &QueryContext,
+    ) -> Result<DecodedResult, Error> {
+        let mut params = vec![("query", expression.to_owned()), ("time", time.to_string())];
+        params.extend(lookback_delta.map(|lookback| ("lookback_delta", lookback)));
+        self.query("api/v1/query", params, context).await
+    }
+
+    /// `/api/v1/query_range`: the values of an expression on a grid.
+    pub(super) async fn query_range(
+        &self,
+        expression: &str,
+        grid: StepGrid,
+        lookback_delta: Option<String>,
+        context: &QueryContext,
+    ) -> Result<DecodedResult, Error> {
+        let mut params = vec![
+            ("query", expression.to_owned()),
+            ("start", grid.start().to_string()),
+            ("end", grid.last().to_string()),
+            // A length in decimal seconds is written as a time is.
+            ("step", TimestampMs(grid.step().0).to_string()),
+        ];
+        params.extend(lookback_delta.map(|lookback| ("lookback_delta", lookback)));
+        self.query("api/v1/query_range", params, context).await
+    }
+
+    async fn query(
+        &self,
+        path: &str,
+        params: Vec<(&'static str, String)>,
+        context: &QueryContext,
+    ) -> Result<DecodedResult, Error> {
+        // The query's own budget bounds the samples.
+        let limits = DecodeLimits { samples_max: usize::MAX, ..DecodeLimits::default() };
+        let mut sink = QuerySink { decoder: QueryResponseDecoder::new(limits), context };
+        let call = ApiCall { method: CallMethod::Post, path: path.to_owned(), params };
+        self.client.call(&self.url, &call, context, &mut sink).await?;
+        let response = sink.decoder.finish().map_err(bad_answer)?;
+        take_result(response, context)
+    }
+
+    async fn metadata<T>(
+        &self,
+        call: ApiCall,
+        context: &QueryContext,
+        decode: impl FnOnce(&[u8]) -> Result<ApiResponse<T>, DecodeError>,
+    ) -> Result<T, Error> {
+        let mut sink = WholeBody(Vec::new());
+        self.client.call(&self.url, &call, context, &mut sink).await?;
+        let response = decode(&sink.0).map_err(bad_answer)?;
+        check_status(&response.status)?;
+        annotate(response.warnings, response.infos, context);
+        Ok(response.data)
+    }
+}
+
+#[async_trait]
+impl Downstream for HttpDownstream {
+    fn url(&self) -> &TargetUrl {
+        &self.url
+    }
+
+    async fn select(
+        &self,
+        request: &SelectRequest,
+        sample_times: SampleTimes,
+        context: &QueryContext,
+    ) -> Result<Vec<RecordBatch>, Error> {
+        select::select(self, request, sample_times, context).await
+    }
+
+    async fn label_names(&self, request: &MetadataRequest, context: &QueryContext) -> Result<Vec<String>, Error> {
+        let params = metadata_params(request);
+        let call = ApiCall { method: CallMethod::PostElseGet, path: "api/v1/labels".to_owned(), params };
+        self.metadata(call, context, decode_strings).await
+    }
+
+    async fn label_values(
+        &self,
+        name: &str,
+        request: &MetadataRequest,
+        context: &QueryContext,
+    ) -> Result<Vec<String>, Error> {
+        let path = format!("api/v1/label/{}/values", label_name_in_path(name));
+        let call = ApiCall { method: CallMethod::Get, path, params: metadata_params(request) };
+        self.metadata(call, context, decode_strings).await
+    }
+
+    async fn series(&self, request: &MetadataRequest, context: &QueryContext) -> Result<Vec<Labels>, Error> {
+        let params = metadata_params(request);
+        let call = ApiCall { method: CallMethod::PostElseGet, path: "api/v1/series".to_owned(), params };
+        self.metadata(call, context, decode_series).await
+    }
+
+    async fn metric_metadata(
+        &self,
+        metric: Option<&str>,
+        context: &QueryContext,
+    ) -> Result<BTreeMap<String, Vec<MetricMetadata>>, Error> {
+        let params = metric.map(|metric| ("metric", metric.to_owned())).into_iter().collect();
+        let call = ApiCall { method: CallMethod::Get, path: "api/v1/metadata".to_owned(), params };
+        self.metadata(call, context, decode_metric_metadata).await
+    }
+}
+
+/// A selector as PromQL; one without matchers would be refused and asks for everything.
+pub(super) fn selector_text(matchers: &[Matcher]) -> String {
+    if matchers.is_empty() {
+        return r#"{__name__=~".+"}"#.to_owned();
+    }
+    Selector { matchers: matchers.to_vec() }.to_string()
+}
+
+fn metadata_params(request: &MetadataRequest) -> Vec<(&'static str, String)> {
+    let mut params: Vec<(&str, String)> =
+        request.selectors.iter().map(|matchers| ("match[]", selector_text(matchers))).collect();
+    params.extend(request.start.map(|start| ("start", start.to_string())));
+    params.extend(request.end.map(|end| ("end", end.to_string())));
+    params.extend(request.limit.filter(|limit| *limit > 0).map(|limit| ("limit", limit.to_string())));
+    params
+}
+
+fn check_status(status: &ResponseStatus) -> Result<(), Error> {
+    match status {
+        ResponseStatus::Success => Ok(()),
+        ResponseStatus::Error { error_type, message } => Err(from_envelope(error_type, message)),
+    }
+}
+
+fn take_result(response: QueryResponse, context: &QueryContext) -> Result<DecodedResult, Error> {
+    check_status(&response.status)?;
+    annotate(response.warnings, response.infos, context);
+    if response.histogram_series > 0 {
+        return Err(Error::execution(format!(
+            "answered {} series with native histograms; over the JSON API they are not supported yet",
+            response.histogram_series
+        )));
+    }
+    Ok(response.result)
+}
+
+/// Hands a server's annotations on. Their positions are those in the text that we sent, not in the client's: they go.
+fn annotate(warnings: Vec<String>, infos: Vec<String>, context: &QueryContext) {
+    let of_kind = |kind| move |text: String| Annotation { kind, text: without_position(text), span: None };
+    warnings
+        .into_iter()
+        .map(of_kind(AnnotationKind::Warning))
+        .for_each(|annotation| context.annotations.add(annotation));
+    infos.into_iter().map(of_kind(AnnotationKind::Info)).for_each(|annotation| context.annotations.add(annotation));
+}
+
+/// `PromQL info: … (1:6)` without its ` (1:6)`.
+fn without_position(mut text: String) -> String {
+    let is_position = |position: &str| {
+        position
+            .split_once(':')
+            .is_some_and(|(line, column)| line.parse::<u32>().is_ok() && column.parse::<u32>().is_ok())
+    };
+    if let Some((before, position)) = text.strip_suffix(')').and_then(|text| text.rsplit_once(" ("))
+        && text.starts_with("PromQL ")
+        && is_position(position)
+    {
+        text.truncate(before.len());
+    }
+    text
+}
+
+struct QuerySink<'a> {
+    decoder: QueryResponseDecoder,
+    context: &'a QueryContext,
+}
+
+impl BodySink for QuerySink<'_> {
+    fn feed(&mut self, piece: &[u8]) -> Result<(), Error> {
+        let samples = self.decoder.feed(piece).map_err(bad_answer)?;
+        self.context.count_samples(samples)
+    }
+}
+
+struct WholeBody(Vec<u8>);
+
+impl BodySink for WholeBody {
+    fn feed(&mut self, piece: &[u8]) -> Result<(), Error> {
+        if self.0.len() + piece.len() > METADATA_BODY_BYTES_MAX {
+            return Err(unavailable(format!("bad answer: larger than {METADATA_BODY_BYTES_MAX} bytes")));
+        }
+        self.0.extend_from_slice(piece);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::MatchOp;
+
+    #[test]
+    fn positions_in_our_own_text_are_taken_off() {
+        for (text, expected) in [
+            (
+                "PromQL info: metric might not be a counter: \"a\" (1:6)",
+                "PromQL info: metric might not be a counter: \"a\"",
+            ),
+            ("PromQL warning: odd (1:x)", "PromQL warning: odd (1:x)"),
+            ("PromQL warning: odd", "PromQL warning: odd"),
+            ("results truncated (1:2)", "results truncated (1:2)"),
+        ] {
+            assert_eq!(without_position(text.to_owned()), expected);
+        }
+    }
+
+    #[test]
+    fn metadata_requests_say_only_what_was_asked() {
+        assert_eq!(metadata_params(&MetadataRequest { selectors: vec![], start: None, end: None, limit: Some(0) }), []);
+        let request = MetadataRequest {
+            selectors: vec![
+                vec![Matcher::equal("__name__", "up")],
+                vec![],
+                vec![Matcher::new("a", MatchOp::NotEqual, "b")],
+            ],
+            start: Some(TimestampMs(1_500)),
+            end: Some(TimestampMs(2_000)),
+            limit: Some(10),
+        };
+        let expected = [
+            ("match[]", "up"),
+            ("match[]", r#"{__name__=~".+"}"#),
+            ("match[]", r#"{a!="b"}"#),
+            ("start", "1.500"),
+            ("end", "2"),
+            ("limit", "10"),
+        ];
+        assert_eq!(metadata_params(&request), expected.map(|(name, value)| (name, value.to_owned())));
+    }
+}

@@ -1,0 +1,298 @@
+//! One HTTP client for all targets of a server group: connections, credentials, encodings, waits. It knows HTTP; what the
+//! calls mean is known in `http.rs`.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls_pki_types::ServerName;
+use tokio::time::Instant;
+use url::form_urlencoded::Serializer;
+
+use super::credentials::Credentials;
+use super::dial::DialConnector;
+use super::response_error::{bad_answer, cause, from_body, from_client, from_envelope, from_status, in_words};
+use super::{TargetUrl, tls};
+use crate::config::{Scheme, Secret, ServerGroupConfig};
+use crate::decode::{ContentDecoder, ContentEncoding, decode_error_body};
+use crate::error::{Error, ErrorKind};
+use crate::model::QueryContext;
+
+/// The wait for an answer where neither the group nor the query sets one: promxy's `--query.timeout`.
+const WAIT_MAX: Duration = Duration::from_secs(120);
+/// So much of an error page is read to find an API error in it.
+const ERROR_BODY_BYTES_MAX: usize = 64 * 1024;
+/// After decoding so many bytes the thread is offered to others.
+const BYTES_PER_TURN: usize = 256 * 1024;
+/// Said of us in every request.
+const OUR_NAME: &str = concat!("quiver/", env!("CARGO_PKG_VERSION"));
+/// Headers that belong to the connection or the body: a client's own never fit ours.
+const NEVER_PROXIED: [&str; 7] = [
+    "host",
+    "connection",
+    "content-length",
+    "content-type",
+    "content-encoding",
+    "transfer-encoding",
+    "accept-encoding",
+];
+
+/// How a call may be made.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) enum CallMethod {
+    /// Parameters as a form. Long selectors do not fit into a URL.
+    Post,
+    /// Parameters in the URL.
+    Get,
+    /// As a form, and once more in the URL where the server refuses forms (405, 501).
+    PostElseGet,
+}
+
+/// One call of a server's API.
+#[derive(Clone, Debug)]
+pub(super) struct ApiCall {
+    pub method: CallMethod,
+    /// Behind the path prefix, without a leading slash: `api/v1/query`.
+    pub path: String,
+    pub params: Vec<(&'static str, String)>,
+}
+
+/// Takes a body piece by piece.
+pub(super) trait BodySink: Send {
+    /// The next decompressed piece.
+    fn feed(&mut self, piece: &[u8]) -> Result<(), Error>;
+}
+
+/// A client made from a group's config.
+#[derive(Debug)]
+pub struct HttpClient {
+    client: Client<HttpsConnector<DialConnector>, Full<Bytes>>,
+    headers: HeaderMap,
+    credentials: Option<Credentials>,
+    query_params: Vec<(String, Secret)>,
+    timeout: Option<Duration>,
+}
+
+impl HttpClient {
+    /// Fails on certificates that cannot be read and headers that cannot be sent; the text names the key of the config.
+    pub fn try_new(group: &ServerGroupConfig) -> Result<Self, Error> {
+        let http_client = &group.http_client;
+        let tls_config = match group.scheme {
+            Scheme::Http => tls::unused_config()?,
+            Scheme::Https => tls::client_config(&http_client.tls_config)?,
+        };
+        let mut connector = HttpsConnectorBuilder::new().with_tls_config(tls_config).https_or_http();
+        if let Some(name) = &http_client.tls_config.server_name {
+            let name = ServerName::try_from(name.clone()).map_err(|_| {
+                Error::bad_data(format!("http_client.tls_config.server_name: {name:?} is not a host name"))
+            })?;
+            connector = connector.with_server_name_resolver(FixedServerNameResolver::new(name));
+        }
+        let connector = connector.enable_http1().wrap_connector(DialConnector::new(http_client.dial_timeout));
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(group.idle_conn_timeout)
+            .pool_max_idle_per_host(group.max_idle_conns_per_host)
+            .build(connector);
+        Ok(Self {
+            client,
+            headers: configured_headers(group)?,
+            credentials: http_client.auth.as_ref().map(Credentials::new),
+            query_params: group.query_params.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+            timeout: group.timeout,
+        })
+    }
+
+    /// Makes the call and feeds the body of its answer to `sink`, to the end. Fails unless the status is 2xx and the body
+    /// is whole. The wait is bounded by the group's timeout and by the query's deadline, from the dial to the last byte.
+    /// Dropping the future drops the connection, which tells the server to stop.
+    pub(super) async fn call(
+        &self,
+        target: &TargetUrl,
+        call: &ApiCall,
+        context: &QueryContext,
+        sink: &mut dyn BodySink,
+    ) -> Result<(), Error> {
+        let now = Instant::now();
+        let (until, text) = self.wait_until(now, context);
+        match tokio::time::timeout_at(until, self.call_unbounded(target, call, context, sink)).await {
+            Ok(result) => result,
+            Err(_) => Err(Error::new(ErrorKind::Timeout, text)),
+        }
+    }
+
+    /// Until when to wait, and what to say then.
+    fn wait_until(&self, now: Instant, context: &QueryContext) -> (Instant, String) {
+        let wait = self.timeout.unwrap_or(WAIT_MAX);
+        let own = now.checked_add(wait).unwrap_or(now);
+        match context.deadline.map(Instant::from_std) {
+            Some(deadline) if deadline < own => (deadline, "no complete answer before the query's deadline".to_owned()),
+            _ => (own, format!("no complete answer within {}", in_words(wait))),
+        }
+    }
+
+    async fn call_unbounded(
+        &self,
+        target: &TargetUrl,
+        call: &ApiCall,
+        context: &QueryContext,
+        sink: &mut dyn BodySink,
+    ) -> Result<(), Error> {
+        let mut response = self.send(self.request(target, call, context, call.method != CallMethod::Get)?).await?;
+        let refuses_forms = matches!(response.status(), StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED);
+        if refuses_forms && call.method == CallMethod::PostElseGet {
+            response = self.send(self.request(target, call, context, false)?).await?;
+        }
+        if response.status().is_success() { read_body(response, sink).await } else { Err(error_of(response).await) }
+    }
+
+    async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Error> {
+        match self.client.request(request.clone()).await {
+            Ok(response) => Ok(response),
+            // The server may have closed an idle connection just as we took it from the pool. Queries change nothing, so
+            // asking again is safe; once, or a server that dies of a query would die twice as often.
+            Err(error) if cause::<hyper::Error>(&error).is_some_and(hyper::Error::is_incomplete_message) => {
+                self.client.request(request).await.map_err(|error| from_client(&error))
+            }
+            Err(error) => Err(from_client(&error)),
+        }
+    }
+
+    fn request(
+        &self,
+        target: &TargetUrl,
+        call: &ApiCall,
+        context: &QueryContext,
+        is_form: bool,
+    ) -> Result<Request<Full<Bytes>>, Error> {
+        let mut query = Serializer::new(String::new());
+        query.extend_pairs(self.query_params.iter().map(|(name, value)| (name, value.expose())));
+        let mut request = Request::new(Full::default());
+        if is_form {
+            // promxy sends the group's query_params in both places, and servers look in either.
+            let mut form = Serializer::new(String::new());
+            form.extend_pairs(&call.params);
+            form.extend_pairs(self.query_params.iter().map(|(name, value)| (name, value.expose())));
+            *request.body_mut() = Full::from(form.finish());
+            *request.method_mut() = Method::POST;
+            let form_type = HeaderValue::from_static("application/x-www-form-urlencoded");
+            request.headers_mut().insert(CONTENT_TYPE, form_type);
+        } else {
+            query.extend_pairs(&call.params);
+        }
+        *request.uri_mut() = target.join(&call.path, &query.finish())?;
+        self.add_headers(request.headers_mut(), context)?;
+        Ok(request)
+    }
+
+    /// The client's proxied headers, over them the group's; credentials only where neither brought some, as promxy.
+    fn add_headers(&self, headers: &mut HeaderMap, context: &QueryContext) -> Result<(), Error> {
+        headers.insert(USER_AGENT, HeaderValue::from_static(OUR_NAME));
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+        for (name, value) in context.proxied_headers.iter() {
+            let (Ok(name), Ok(mut value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value))
+            else {
+                continue;
+            };
+            if !NEVER_PROXIED.contains(&name.as_str()) {
+                value.set_sensitive(true);
+                headers.insert(name, value);
+            }
+        }
+        headers.extend(self.headers.clone());
+        if let Some(credentials) = &self.credentials
+            && !headers.contains_key(AUTHORIZATION)
+        {
+            headers.insert(AUTHORIZATION, credentials.header()?);
+        }
+        Ok(())
+    }
+}
+
+fn configured_headers(group: &ServerGroupConfig) -> Result<HeaderMap, Error> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in &group.http_headers {
+        let bad = |problem| Error::bad_data(format!("http_headers: {name:?} {problem}"));
+        let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad("is not a header name"))?;
+        let value = HeaderValue::from_str(value.expose());
+        let mut value = value.map_err(|_| bad("has a value with a character that no header can carry"))?;
+        value.set_sensitive(true);
+        headers.insert(header, value);
+    }
+    Ok(headers)
+}
+
+fn content_decoder(response: &Response<Incoming>) -> Result<ContentDecoder, Error> {
+    let header = response.headers().get(CONTENT_ENCODING).map(|value| value.to_str().unwrap_or("?"));
+    let encoding = ContentEncoding::from_header(header).map_err(bad_answer)?;
+    // The sinks bound what they take.
+    Ok(ContentDecoder::new(encoding, u64::MAX))
+}
+
+async fn read_body(response: Response<Incoming>, sink: &mut dyn BodySink) -> Result<(), Error> {
+    let mut decoder = content_decoder(&response)?;
+    let mut body = response.into_body();
+    let mut bytes_of_turn = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| from_body(&error))?;
+        let Some(chunk) = frame.data_ref() else { continue };
+        decoder.feed(chunk, |piece| sink.feed(piece).map_err(SinkError::Sink)).map_err(SinkError::into_error)?;
+        bytes_of_turn += chunk.len();
+        if bytes_of_turn >= BYTES_PER_TURN {
+            bytes_of_turn = 0;
+            tokio::task::yield_now().await;
+        }
+    }
+    decoder.finish().map_err(bad_answer)
+}
+
+/// Tells the content decoder's own errors from those of what it feeds.
+enum SinkError {
+    Content(crate::decode::DecodeError),
+    Sink(Error),
+}
+
+impl From<crate::decode::DecodeError> for SinkError {
+    fn from(error: crate::decode::DecodeError) -> Self {
+        Self::Content(error)
+    }
+}
+
+impl SinkError {
+    fn into_error(self) -> Error {
+        match self {
+            Self::Content(error) => bad_answer(error),
+            Self::Sink(error) => error,
+        }
+    }
+}
+
+/// The error in an answer whose status says failure: the API's own where there is one, else the status.
+async fn error_of(response: Response<Incoming>) -> Error {
+    let status = response.status();
+    let mut page = ErrorPage(Vec::new());
+    // Whatever is wrong with the page as well: the status is what matters.
+    let _ = read_body(response, &mut page).await;
+    match decode_error_body(&page.0) {
+        Some((error_type, text)) => from_envelope(&error_type, &text),
+        None => from_status(status),
+    }
+}
+
+struct ErrorPage(Vec<u8>);
+
+impl BodySink for ErrorPage {
+    fn feed(&mut self, piece: &[u8]) -> Result<(), Error> {
+        if self.0.len() + piece.len() > ERROR_BODY_BYTES_MAX {
+            return Err(Error::internal("error page too long"));
+        }
+        self.0.extend_from_slice(piece);
+        Ok(())
+    }
+}
