@@ -1,8 +1,11 @@
 //! The config file: promxy's YAML, read without loss, complete and checked.
 
+mod duration;
 mod http_client;
+mod problem;
 mod secret;
 mod server_group;
+mod yaml;
 
 pub use http_client::{Auth, HttpClientConfig, SecretSource, TlsConfig, TlsVersion};
 pub use secret::{REDACTED, Secret};
