@@ -1,17 +1,42 @@
 //! The config file: promxy's YAML, read without loss, complete and checked.
+//!
+//! ```text
+//!  text ─ yaml: tree of raw texts with places ─ source: the `config` crate lays the environment over it
+//!                                                     │
+//!        Config, or every error with file:line:col ─ section: typed values ─ promxy, global, server_group, http_client, tls
+//! ```
 
 mod duration;
+mod global;
 mod http_client;
+mod http_header;
+mod known_keys;
+mod labels;
+mod load;
 mod problem;
+mod promxy;
+mod redacted_yaml;
+mod reference;
 mod secret;
+mod secret_file;
+mod section;
 mod server_group;
+mod source;
+mod target_address;
+mod tls;
 mod yaml;
 
-pub use http_client::{Auth, HttpClientConfig, SecretSource, TlsConfig, TlsVersion};
+pub use global::GlobalConfig;
+pub use http_client::{Auth, HttpClientConfig, SecretSource};
+pub use load::{CheckReport, LoadedConfig, check, load, load_with_warnings, parse, parse_with_environment};
+pub use problem::{ConfigError, Place, Problem};
+pub use promxy::PromxyConfig;
+pub use reference::reference_markdown;
 pub use secret::{REDACTED, Secret};
 pub use server_group::{Scheme, ServerGroupConfig, StaticConfig};
-
-use crate::model::{DurationMs, Labels};
+pub use source::ENVIRONMENT_PREFIX;
+pub use tls::{TlsConfig, TlsVersion};
+pub use yaml::Position;
 
 /// A whole config file, with every default filled in. It never changes: a reload makes a new one.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -20,26 +45,4 @@ pub struct Config {
     pub global: GlobalConfig,
     /// promxy's section.
     pub promxy: PromxyConfig,
-}
-
-/// `global`: what is said of the gateway as a whole.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct GlobalConfig {
-    /// Step of a subquery that names none (`[1h:]`). Default 1m.
-    pub evaluation_interval: DurationMs,
-    /// Who this gateway is, for those who collect from several: on federated series and alerts, never on query results.
-    pub external_labels: Labels,
-}
-
-impl Default for GlobalConfig {
-    fn default() -> Self {
-        Self { evaluation_interval: DurationMs(60_000), external_labels: Labels::default() }
-    }
-}
-
-/// `promxy`: the servers behind us.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct PromxyConfig {
-    /// The groups, in the order of the file.
-    pub server_groups: Vec<ServerGroupConfig>,
 }
