@@ -29,7 +29,7 @@ pub use selector::{Selector, format_label_name, quote_label_value};
 pub use series_request::{MetadataRequest, SelectForm, SelectRequest};
 pub use series_schema::{
     COLUMN_LABELS, COLUMN_SAMPLE_TIMES, COLUMN_SAMPLES, COLUMN_TIMESTAMPS, COLUMN_VALUES, SamplesTable,
-    SamplesTableBuilder, StepsTable, StepsTableBuilder, samples_schema, steps_schema, timed_steps_schema,
+    SamplesTableBuilder, StepsTable, StepsTableBuilder, samples_schema, steps_schema, timed_steps_schema, values_type,
 };
 pub use staleness::{STALE_MARKER_BITS, is_stale, stale_marker};
 pub use step_grid::StepGrid;

@@ -1,0 +1,104 @@
+//! One selector of a query as a DataFusion table.
+
+use std::sync::Arc;
+
+use arrow::compute::SortOptions;
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::Result;
+use datafusion::datasource::TableType;
+use datafusion::logical_expr::Expr;
+use datafusion::physical_expr::expressions::col;
+use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
+
+use super::{DownstreamExec, SeriesSource, UniteSeriesExec};
+use crate::model::{COLUMN_LABELS, QueryContext, SelectForm, SelectRequest, Selector, samples_schema, steps_schema};
+
+/// What the cells of a steps scan hold.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
+pub enum SeriesColumn {
+    /// The samples' values.
+    Values,
+    /// The samples' own times in seconds, as `timestamp()` gives them.
+    SampleTimes,
+}
+
+/// All series that a selector selects, over all parts of a source. Built by the planner for one selector of one query.
+///
+/// The scan is `DownstreamExec` (a partition per part), merged by labels, then [`UniteSeriesExec`], which makes one series
+/// of what two parts hold of it.
+#[derive(Debug)]
+pub struct SeriesTable {
+    source: Arc<dyn SeriesSource>,
+    request: SelectRequest,
+    column: SeriesColumn,
+    context: QueryContext,
+}
+
+impl SeriesTable {
+    /// A table of one request. `column` matters only for a steps request.
+    pub fn new(
+        source: Arc<dyn SeriesSource>,
+        request: SelectRequest,
+        column: SeriesColumn,
+        context: QueryContext,
+    ) -> Self {
+        Self { source, request, column, context }
+    }
+
+    /// The selector as PromQL, for EXPLAIN.
+    pub fn selector_text(&self) -> String {
+        Selector { matchers: self.request.matchers.clone() }.to_string()
+    }
+}
+
+#[async_trait]
+impl TableProvider for SeriesTable {
+    fn schema(&self) -> SchemaRef {
+        match &self.request.form {
+            SelectForm::Samples { .. } => samples_schema(),
+            SelectForm::Steps { grid, .. } => steps_schema(grid.step_count()),
+        }
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Temporary
+    }
+
+    async fn scan(
+        &self,
+        _state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
+        _limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let leaf = Arc::new(DownstreamExec::new(Arc::clone(&self.source), self.request.clone(), self.context.clone()));
+        let part_count = leaf.part_count();
+        let mut plan: Arc<dyn ExecutionPlan> = leaf;
+        if part_count > 1 {
+            let labels = PhysicalSortExpr::new(col(COLUMN_LABELS, &plan.schema())?, SortOptions::default());
+            let ordering = LexOrdering::new([labels]).expect("one expression makes an ordering");
+            plan = Arc::new(SortPreservingMergeExec::new(ordering, plan));
+        }
+        let plan: Arc<dyn ExecutionPlan> =
+            Arc::new(UniteSeriesExec::new(plan, self.request.form.clone(), self.column, part_count > 1));
+        let schema = plan.schema();
+        match projection {
+            Some(columns) if columns.len() != schema.fields().len() => {
+                let expressions = columns
+                    .iter()
+                    .map(|index| {
+                        let name = schema.field(*index).name();
+                        Ok((col(name, &schema)?, name.clone()))
+                    })
+                    .collect::<Result<Vec<_>>>()?;
+                Ok(Arc::new(ProjectionExec::try_new(expressions, plan)?))
+            }
+            _ => Ok(plan),
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! Makes one series of the rows that several parts hold of it, and a steps table of a timed one.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{Array, FixedSizeListArray, Float64Array, Int64Array};
+use arrow::compute::concat_batches;
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{DataFusionError, Result};
+use datafusion::execution::TaskContext;
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, ReplaceChildrenOptions,
+    SendableRecordBatchStream,
+};
+use futures::StreamExt;
+
+use super::SeriesColumn;
+use crate::error::Error;
+use crate::merge::{MergePolicy, StepCell, merge_samples, merge_steps};
+use crate::model::{
+    COLUMN_LABELS, COLUMN_SAMPLE_TIMES, COLUMN_VALUES, SamplesTable, SamplesTableBuilder, SelectForm, StepsTable,
+    StepsTableBuilder, samples_schema, steps_schema,
+};
+
+/// Across groups a sample is the same only at the very same time.
+const ACROSS_GROUPS: MergePolicy = MergePolicy { anti_affinity_ms: 0, dynamic: false, prefer_max: false };
+
+/// Reads rows sorted by labels; equal neighbours become one. Streams: holds back no more than the last series.
+#[derive(Debug)]
+pub struct UniteSeriesExec {
+    input: Arc<dyn ExecutionPlan>,
+    form: SelectForm,
+    column: SeriesColumn,
+    may_repeat: bool,
+    properties: Arc<PlanProperties>,
+}
+
+impl UniteSeriesExec {
+    /// `may_repeat`: can a label set occur twice, because the rows come from several parts?
+    pub fn new(input: Arc<dyn ExecutionPlan>, form: SelectForm, column: SeriesColumn, may_repeat: bool) -> Self {
+        let schema = match &form {
+            SelectForm::Samples { .. } => samples_schema(),
+            SelectForm::Steps { grid, .. } => steps_schema(grid.step_count()),
+        };
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(schema),
+            Partitioning::UnknownPartitioning(1),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        );
+        Self { input, form, column, may_repeat, properties: Arc::new(properties) }
+    }
+}
+
+impl DisplayAs for UniteSeriesExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "UniteSeriesExec: column={:?} may_repeat={}", self.column, self.may_repeat)
+    }
+}
+
+impl ExecutionPlan for UniteSeriesExec {
+    fn name(&self) -> &'static str {
+        "UniteSeriesExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+        _options: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let input = children.into_iter().next().ok_or_else(|| internal("UniteSeriesExec has one child"))?;
+        Ok(Arc::new(Self::new(input, self.form.clone(), self.column, self.may_repeat)))
+    }
+
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        let input = children.into_iter().next().ok_or_else(|| internal("UniteSeriesExec has one child"))?;
+        Ok(Arc::new(Self::new(input, self.form.clone(), self.column, self.may_repeat)))
+    }
+
+    fn apply_expressions(
+        &self,
+        _visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn execute(&self, _partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let input = self.input.execute(0, context)?;
+        let schema = self.schema();
+        let column = self.column;
+        if !self.may_repeat {
+            let batches = input.map(move |batch| project(&batch?, column).map_err(external));
+            return Ok(Box::pin(RecordBatchStreamAdapter::new(schema, batches)));
+        }
+        let united =
+            futures::stream::try_unfold((input, None::<RecordBatch>), move |(mut input, mut held)| async move {
+                loop {
+                    let Some(batch) = input.next().await.transpose()? else {
+                        let Some(last) = held.take() else { return Ok(None) };
+                        let last = unite_rows(&last).map_err(external)?;
+                        return Ok(Some((project(&last, column).map_err(external)?, (input, None))));
+                    };
+                    if batch.num_rows() == 0 {
+                        continue;
+                    }
+                    let batch = match held.take() {
+                        None => batch,
+                        Some(earlier) => concat_batches(&batch.schema(), [&earlier, &batch])?,
+                    };
+                    let keep = start_of_last_series(&batch).map_err(external)?;
+                    held = Some(batch.slice(keep, batch.num_rows() - keep));
+                    if keep > 0 {
+                        let done = unite_rows(&batch.slice(0, keep)).map_err(external)?;
+                        return Ok(Some((project(&done, column).map_err(external)?, (input, held))));
+                    }
+                }
+            });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, united)))
+    }
+}
+
+fn internal(text: &str) -> DataFusionError {
+    DataFusionError::Internal(text.to_owned())
+}
+
+fn external(error: Error) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
+
+/// The row where the run of equal labels at the end begins.
+fn start_of_last_series(batch: &RecordBatch) -> std::result::Result<usize, Error> {
+    let labels = labels_of(batch)?;
+    let last = labels.value(labels.len() - 1);
+    Ok((0..labels.len()).rev().take_while(|row| labels.value(*row) == last).last().unwrap_or(0))
+}
+
+fn labels_of(batch: &RecordBatch) -> std::result::Result<&arrow::array::BinaryArray, Error> {
+    batch
+        .column_by_name(COLUMN_LABELS)
+        .and_then(|column| column.as_any().downcast_ref())
+        .ok_or_else(|| Error::internal("a scan has no labels column"))
+}
+
+/// Merges runs of equal labels. The batch comes back as it is where there are none.
+fn unite_rows(batch: &RecordBatch) -> std::result::Result<RecordBatch, Error> {
+    let labels = labels_of(batch)?;
+    let repeats = (1..labels.len()).any(|row| labels.value(row - 1) == labels.value(row));
+    if !repeats {
+        return Ok(batch.clone());
+    }
+    let mut runs = Vec::new();
+    let mut start = 0;
+    for row in 1..=labels.len() {
+        if row == labels.len() || labels.value(row) != labels.value(start) {
+            runs.push(start..row);
+            start = row;
+        }
+    }
+    if batch.column_by_name(COLUMN_VALUES).is_some() { unite_steps(batch, &runs) } else { unite_samples(batch, &runs) }
+}
+
+fn unite_samples(batch: &RecordBatch, runs: &[std::ops::Range<usize>]) -> std::result::Result<RecordBatch, Error> {
+    let table = SamplesTable::try_new(batch)?;
+    let mut builder = SamplesTableBuilder::default();
+    let (mut timestamps, mut samples) = (Vec::new(), Vec::new());
+    for run in runs {
+        let pieces: Vec<_> = run.clone().map(|row| table.series(row)).collect();
+        if let [(times, values)] = pieces[..] {
+            builder.extend_samples(times, values);
+        } else {
+            timestamps.clear();
+            samples.clear();
+            merge_samples(&pieces, &ACROSS_GROUPS, &mut timestamps, &mut samples);
+            builder.extend_samples(&timestamps, &samples);
+        }
+        builder.finish_series(table.labels(run.start).as_bytes());
+    }
+    Ok(builder.finish())
+}
+
+fn unite_steps(batch: &RecordBatch, runs: &[std::ops::Range<usize>]) -> std::result::Result<RecordBatch, Error> {
+    let table = StepsTable::try_new(batch)?;
+    let mut builder = StepsTableBuilder::timed(table.step_count());
+    let cells_of = |row: usize| -> Vec<StepCell> {
+        (0..table.step_count())
+            .map(|step| table.cell(row, step).map(|value| (value, table.sample_time(row, step).unwrap_or(i64::MIN))))
+            .collect()
+    };
+    let mut merged = Vec::new();
+    for run in runs {
+        let rows: Vec<Vec<StepCell>> = run.clone().map(cells_of).collect();
+        let rows: Vec<&[StepCell]> = rows.iter().map(Vec::as_slice).collect();
+        merged.clear();
+        merge_steps(&rows, &ACROSS_GROUPS, &mut merged);
+        merged.iter().for_each(|cell| builder.push_timed_cell(*cell));
+        builder.finish_series(table.labels(run.start).as_bytes());
+    }
+    Ok(builder.finish())
+}
+
+/// A samples table stays; of a timed steps table one of its two cell columns stays.
+fn project(batch: &RecordBatch, column: SeriesColumn) -> std::result::Result<RecordBatch, Error> {
+    if batch.column_by_name(COLUMN_VALUES).is_none() {
+        return Ok(batch.clone());
+    }
+    let missing = || Error::internal("a steps scan has no column of cells");
+    let labels = Arc::clone(batch.column_by_name(COLUMN_LABELS).ok_or_else(missing)?);
+    let cells = match column {
+        SeriesColumn::Values => Arc::clone(batch.column_by_name(COLUMN_VALUES).ok_or_else(missing)?),
+        SeriesColumn::SampleTimes => {
+            let times = batch.column_by_name(COLUMN_SAMPLE_TIMES).ok_or_else(missing)?;
+            let times = times.as_any().downcast_ref::<FixedSizeListArray>().ok_or_else(missing)?;
+            let milliseconds = times.values().as_any().downcast_ref::<Int64Array>().ok_or_else(missing)?;
+            let seconds: Float64Array = milliseconds.unary(|ms| ms as f64 / 1000.0);
+            cells_column(times.value_length(), seconds, times.len())?
+        }
+    };
+    let step_count = StepsTable::try_new(batch)?.step_count();
+    RecordBatch::try_new(schema_of_steps(step_count), vec![labels, cells])
+        .map_err(|error| Error::internal(error.to_string()))
+}
+
+fn schema_of_steps(step_count: usize) -> SchemaRef {
+    steps_schema(step_count)
+}
+
+fn cells_column(
+    step_count: i32,
+    cells: Float64Array,
+    row_count: usize,
+) -> std::result::Result<arrow::array::ArrayRef, Error> {
+    let item = Arc::new(arrow::datatypes::Field::new("item", arrow::datatypes::DataType::Float64, true));
+    FixedSizeListArray::try_new_with_length(item, step_count, Arc::new(cells), None, row_count)
+        .map(|list| Arc::new(list) as arrow::array::ArrayRef)
+        .map_err(|error| Error::internal(error.to_string()))
+}
