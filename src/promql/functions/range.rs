@@ -1,0 +1,191 @@
+//! Range functions: a window of raw samples becomes a cell a step.
+
+use arrow::array::{Array, ArrayRef, Float64Array, Int64Array};
+use arrow::datatypes::DataType;
+use datafusion::logical_expr::ColumnarValue;
+
+use super::RowFunction;
+use super::columns::{CellsBuilder, ScalarArgument, labels_argument, list_argument};
+use crate::error::Error;
+use crate::kernels::{RangeFunction, RangeWindows, StepScalar, align_to_steps, evaluate_range_function, remove_stale};
+use crate::model::{Annotation, AnnotationSink, LabelsRef, values_type};
+use crate::syntax::Span;
+
+/// Rows of raw samples: times and values by row.
+struct SampleRows {
+    offsets: Vec<i32>,
+    timestamps: Int64Array,
+    samples: Float64Array,
+}
+
+impl SampleRows {
+    fn read(arguments: &[ColumnarValue], first: usize, row_count: usize) -> Result<Self, Error> {
+        let timestamps = list_argument(arguments, first, row_count)?;
+        let samples = list_argument(arguments, first + 1, row_count)?;
+        if timestamps.value_offsets() != samples.value_offsets() {
+            return Err(Error::internal("timestamps and samples differ in length"));
+        }
+        let wrong = || Error::internal("lists hold items of an unexpected type");
+        Ok(Self {
+            offsets: timestamps.value_offsets().to_vec(),
+            timestamps: timestamps.values().as_any().downcast_ref::<Int64Array>().ok_or_else(wrong)?.clone(),
+            samples: samples.values().as_any().downcast_ref::<Float64Array>().ok_or_else(wrong)?.clone(),
+        })
+    }
+
+    fn row(&self, row: usize) -> (&[i64], &[f64]) {
+        let range = self.offsets[row] as usize..self.offsets[row + 1] as usize;
+        (&self.timestamps.values()[range.clone()], &self.samples.values()[range])
+    }
+}
+
+/// `prom_rate(labels, timestamps, samples, parameters…)` and its siblings.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct RangeCall {
+    /// Which function.
+    pub function: RangeFunction,
+    /// Its windows over the steps.
+    pub windows: RangeWindows,
+    /// Where the call's range argument stands in the query.
+    pub span: Span,
+    /// Where the first parameter stands, for functions that warn about it.
+    pub parameter_span: Option<Span>,
+    /// Who is told of warnings.
+    pub annotations: AnnotationSink,
+}
+
+impl RangeCall {
+    /// Says so if a rate is taken of something that is not named like a counter.
+    fn note_non_counter(&self, labels: LabelsRef<'_>) {
+        let name = labels.get("__name__").unwrap_or_default();
+        let like_counter = ["_total", "_sum", "_count", "_bucket"].iter().any(|suffix| name.ends_with(suffix));
+        if !name.is_empty() && !like_counter {
+            let text =
+                format!("metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {name:?}");
+            self.annotations.add(Annotation::promql_info(text, self.span.clone()));
+        }
+    }
+
+    fn note_invalid_quantile(&self, parameter: StepScalar<'_>) {
+        let Some(span) = &self.parameter_span else { return };
+        for step in 0..self.windows.step_count {
+            let quantile = parameter.at(step);
+            if !(0.0..=1.0).contains(&quantile) {
+                self.annotations.add(invalid_quantile(quantile, span.clone()));
+            }
+        }
+    }
+}
+
+/// The warning of `quantile`, `quantile_over_time` and `histogram_quantile`.
+pub fn invalid_quantile(quantile: f64, span: Span) -> Annotation {
+    Annotation::promql_warning(format!("quantile value should be between 0 and 1, got {}", format_go_g(quantile)), span)
+}
+
+/// A float as Go's `%g` prints it.
+pub fn format_go_g(value: f64) -> String {
+    if value.is_nan() {
+        return "NaN".to_owned();
+    }
+    if value.is_infinite() {
+        return if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
+    }
+    let magnitude = value.abs();
+    if magnitude != 0.0 && !(1e-4..1e21).contains(&magnitude) {
+        let text = format!("{value:e}");
+        let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+        let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |rest| ('-', rest));
+        return format!("{digits}e{sign}{exponent:0>2}");
+    }
+    format!("{value}")
+}
+
+impl RowFunction for RangeCall {
+    fn name(&self) -> String {
+        format!("prom_{}", self.function.name())
+    }
+
+    fn parameters(&self) -> String {
+        let windows = &self.windows;
+        format!(
+            "range={}ms first_end={} end_step={}ms steps={}",
+            windows.range_ms, windows.first_end_ms, windows.end_step_ms, windows.step_count
+        )
+    }
+
+    fn return_type(&self, _argument_types: &[DataType]) -> Result<DataType, Error> {
+        Ok(values_type(self.windows.step_count))
+    }
+
+    fn evaluate(&self, arguments: &[ColumnarValue], row_count: usize) -> Result<ArrayRef, Error> {
+        let labels = labels_argument(arguments, 0, row_count)?;
+        let rows = SampleRows::read(arguments, 1, row_count)?;
+        let scalars = (3..arguments.len())
+            .map(|index| ScalarArgument::read(arguments, index, row_count))
+            .collect::<Result<Vec<_>, _>>()?;
+        let parameters: Vec<StepScalar<'_>> = scalars.iter().map(ScalarArgument::as_step_scalar).collect();
+        let is_rate = matches!(self.function, RangeFunction::Rate | RangeFunction::Increase);
+        let mut builder = CellsBuilder::with_capacity(self.windows.step_count, row_count);
+        for row in 0..row_count {
+            let (timestamps, samples) = rows.row(row);
+            let cleaned = remove_stale(timestamps, samples);
+            let (timestamps, samples) =
+                cleaned.as_ref().map_or((timestamps, samples), |(times, values)| (&times[..], &values[..]));
+            let mut sink = builder.sink();
+            evaluate_range_function(self.function, timestamps, samples, &self.windows, &parameters, &mut sink)
+                .map_err(|error| Error::execution(error.to_string()))?;
+            if is_rate && builder.last_row_has_cell() {
+                self.note_non_counter(LabelsRef::new(labels.value(row)));
+            }
+        }
+        if self.function == RangeFunction::QuantileOverTime && row_count > 0 {
+            if let Some(parameter) = parameters.first() {
+                self.note_invalid_quantile(*parameter);
+            }
+        }
+        builder.finish(row_count)
+    }
+}
+
+/// `align_to_steps(timestamps, samples)`: a plain selector evaluated on raw samples.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct AlignToSteps {
+    /// `range_ms` is the lookback.
+    pub windows: RangeWindows,
+    /// Give the sample's own time in seconds instead of its value.
+    pub sample_times: bool,
+}
+
+impl RowFunction for AlignToSteps {
+    fn name(&self) -> String {
+        "align_to_steps".to_owned()
+    }
+
+    fn parameters(&self) -> String {
+        let windows = &self.windows;
+        format!(
+            "lookback={}ms first={} step={}ms steps={}",
+            windows.range_ms, windows.first_end_ms, windows.end_step_ms, windows.step_count
+        )
+    }
+
+    fn return_type(&self, _argument_types: &[DataType]) -> Result<DataType, Error> {
+        Ok(values_type(self.windows.step_count))
+    }
+
+    fn evaluate(&self, arguments: &[ColumnarValue], row_count: usize) -> Result<ArrayRef, Error> {
+        let rows = SampleRows::read(arguments, 0, row_count)?;
+        let mut builder = CellsBuilder::with_capacity(self.windows.step_count, row_count);
+        for row in 0..row_count {
+            let (timestamps, samples) = rows.row(row);
+            if self.sample_times {
+                crate::kernels::align_to_steps_timed(timestamps, samples, &self.windows, |cell| {
+                    builder.push(cell.map(|(_, time_ms)| time_ms as f64 / 1000.0));
+                });
+            } else {
+                align_to_steps(timestamps, samples, &self.windows, &mut builder.sink());
+            }
+        }
+        builder.finish(row_count)
+    }
+}

@@ -1,0 +1,79 @@
+//! `count_values("label", v)`.
+
+use std::collections::HashMap;
+
+use arrow::record_batch::RecordBatch;
+
+use super::{SeriesOperator, Table};
+use crate::error::Error;
+use crate::model::{LabelsBuilder, LabelsRef, StepsTableBuilder};
+use crate::promql::functions::labels::LabelSelection;
+
+/// How often each value occurs in each group at each step; the value becomes a label.
+#[derive(Debug)]
+pub struct CountValues {
+    /// The label that gets the value; it replaces one of that name.
+    pub label: String,
+    /// The labels that make a group.
+    pub grouping: LabelSelection,
+    /// Steps a row.
+    pub step_count: usize,
+}
+
+impl SeriesOperator for CountValues {
+    fn describe(&self) -> String {
+        format!("count_values {:?} {}", self.label, self.grouping.describe())
+    }
+
+    fn step_count(&self) -> usize {
+        self.step_count
+    }
+
+    fn evaluate(&self, inputs: &[Table]) -> Result<RecordBatch, Error> {
+        let table = &inputs[0];
+        let mut index: HashMap<Vec<u8>, usize> = HashMap::new();
+        let mut series: Vec<(Vec<u8>, Vec<Option<f64>>)> = Vec::new();
+        let mut key = Vec::new();
+        for row in 0..table.row_count() {
+            key.clear();
+            self.grouping.write(table.labels(row), &mut key);
+            let group = LabelsRef::new(&key).to_labels();
+            let mut last: Option<(u64, usize)> = None;
+            for step in 0..self.step_count {
+                let Some(value) = table.cell(row, step) else { continue };
+                let at = match last {
+                    Some((bits, at)) if bits == value.to_bits() => at,
+                    _ => {
+                        let mut builder = LabelsBuilder::from(&group);
+                        builder.set(&self.label, &format_value(value));
+                        let labels = builder.finish().encode().into_bytes();
+                        let at = *index.entry(labels.clone()).or_insert(series.len());
+                        if at == series.len() {
+                            series.push((labels, vec![None; self.step_count]));
+                        }
+                        last = Some((value.to_bits(), at));
+                        at
+                    }
+                };
+                *series[at].1[step].get_or_insert(0.0) += 1.0;
+            }
+        }
+        let mut builder = StepsTableBuilder::new(self.step_count);
+        for (labels, cells) in &series {
+            cells.iter().for_each(|cell| builder.push_cell(*cell));
+            builder.finish_series(labels);
+        }
+        Ok(builder.finish())
+    }
+}
+
+/// The shortest decimal without an exponent, as Go's `FormatFloat(v, 'f', -1, 64)`.
+fn format_value(value: f64) -> String {
+    if value.is_nan() {
+        "NaN".to_owned()
+    } else if value.is_infinite() {
+        if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned()
+    } else {
+        value.to_string()
+    }
+}

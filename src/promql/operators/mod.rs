@@ -1,0 +1,50 @@
+//! Operators that need whole tables: vector matching, set operators, topk, classic histograms, absent, scalar, sorting.
+//!
+//! Each is a value with one pure method from tables to a table, in a file of its own. One logical node and one physical
+//! operator carry them all through DataFusion. Why not joins and window functions: Prometheus decides per step whether a
+//! match group is unique and names the offending series in its error; a join loses both (ADR 0012).
+
+mod absent;
+mod classic_histogram;
+mod count_values;
+mod exec;
+mod node;
+mod quantile;
+mod scalar_of;
+mod set_operator;
+mod sort_vector;
+mod table;
+mod top;
+mod unique_series;
+mod vector_match;
+
+pub use absent::Absent;
+pub use classic_histogram::{ClassicHistogram, HistogramCall};
+pub use count_values::CountValues;
+pub use node::{SeriesNode, SeriesPlanner};
+pub use quantile::GroupQuantile;
+pub use scalar_of::ScalarOf;
+pub use set_operator::{SetOperator, SetOperatorKind};
+pub use sort_vector::SortVector;
+pub use table::{Grouping, Table};
+pub use top::{Parameter, Top, TopKind};
+pub use unique_series::{Duplicates, UniqueSeries};
+pub use vector_match::{VectorMatch, match_group};
+
+use std::fmt::Debug;
+
+use arrow::record_batch::RecordBatch;
+
+use crate::error::Error;
+
+/// From steps tables to a steps table.
+pub trait SeriesOperator: Debug + Send + Sync + 'static {
+    /// Name and parameters, as EXPLAIN shows them. Two operators with the same description are the same.
+    fn describe(&self) -> String;
+
+    /// Steps of the result.
+    fn step_count(&self) -> usize;
+
+    /// Computes the result of whole inputs. Inputs have `labels` and `values`; what else they have is named by their maker.
+    fn evaluate(&self, inputs: &[Table]) -> Result<RecordBatch, Error>;
+}

@@ -1,0 +1,127 @@
+//! `topk`, `bottomk` (and, gated, `limitk`): which series of a group stay at a step.
+
+use arrow::array::UInt64Array;
+use arrow::compute::take_record_batch;
+use arrow::record_batch::RecordBatch;
+
+use super::{Grouping, SeriesOperator, Table};
+use crate::error::Error;
+use crate::kernels::{parse_k, select_top};
+use crate::model::StepsTableBuilder;
+use crate::promql::functions::labels::LabelSelection;
+
+/// A scalar parameter of an operator.
+#[derive(Clone, Debug)]
+pub enum Parameter {
+    /// The same at every step.
+    Constant(f64),
+    /// One number a step, known when planning.
+    PerStep(Vec<f64>),
+    /// In a column that was attached to the input.
+    Column(String),
+}
+
+impl Parameter {
+    /// Its value at every step.
+    pub fn values(&self, table: &Table, step_count: usize) -> Result<Vec<f64>, Error> {
+        match self {
+            Self::Constant(value) => Ok(vec![*value; step_count]),
+            Self::PerStep(values) => Ok(values.clone()),
+            Self::Column(name) => table.scalar_column(name),
+        }
+    }
+
+    /// As EXPLAIN shows it.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Constant(value) => value.to_string(),
+            Self::PerStep(values) => format!("{values:?}"),
+            Self::Column(name) => name.clone(),
+        }
+    }
+}
+
+/// Which end is kept.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum TopKind {
+    /// The largest values.
+    Topk,
+    /// The smallest values.
+    Bottomk,
+}
+
+/// Keeps k samples of each group at each step. The rows of an instant query come out by value inside of each group.
+#[derive(Debug)]
+pub struct Top {
+    /// Which end.
+    pub kind: TopKind,
+    /// k
+    pub parameter: Parameter,
+    /// The labels that make a group.
+    pub grouping: LabelSelection,
+    /// Steps a row.
+    pub step_count: usize,
+    /// Is it an instant query, whose result is ordered by value?
+    pub instant: bool,
+}
+
+impl SeriesOperator for Top {
+    fn describe(&self) -> String {
+        format!("{:?} {} {}", self.kind, self.parameter.describe(), self.grouping.describe()).to_lowercase()
+    }
+
+    fn step_count(&self) -> usize {
+        self.step_count
+    }
+
+    fn evaluate(&self, inputs: &[Table]) -> Result<RecordBatch, Error> {
+        let table = &inputs[0];
+        let parameters = self.parameter.values(table, self.step_count)?;
+        let grouping = Grouping::by(table, &self.grouping);
+        let mut kept = vec![false; table.row_count() * self.step_count];
+        let mut order = Vec::new();
+        let (mut rows_here, mut values) = (Vec::new(), Vec::new());
+        for (step, parameter) in parameters.iter().enumerate() {
+            if table.row_count() == 0 {
+                break;
+            }
+            let k = parse_k(*parameter).map_err(Error::execution)?;
+            for rows in &grouping.rows {
+                rows_here.clear();
+                values.clear();
+                for row in rows {
+                    if let Some(value) = table.cell(*row, step) {
+                        rows_here.push(*row);
+                        values.push(value);
+                    }
+                }
+                for index in select_top(k, self.kind == TopKind::Topk, &values) {
+                    kept[rows_here[index] * self.step_count + step] = true;
+                    order.push(rows_here[index]);
+                }
+            }
+        }
+        if self.instant {
+            let indices = UInt64Array::from_iter_values(order.into_iter().map(|row| row as u64));
+            return take_record_batch(&steps_only(table)?, &indices)
+                .map_err(|error| Error::internal(error.to_string()));
+        }
+        let mut builder = StepsTableBuilder::new(self.step_count);
+        for row in 0..table.row_count() {
+            for step in 0..self.step_count {
+                let cell = table.cell(row, step);
+                builder.push_cell(cell.filter(|_| kept[row * self.step_count + step]));
+            }
+            builder.finish_series(table.labels(row).as_bytes());
+        }
+        Ok(builder.finish())
+    }
+}
+
+/// The table without attached scalar columns.
+fn steps_only(table: &Table) -> Result<RecordBatch, Error> {
+    let schema = crate::model::steps_schema(table.step_count());
+    let columns =
+        schema.fields().iter().filter_map(|field| table.batch().column_by_name(field.name()).cloned()).collect();
+    RecordBatch::try_new(schema, columns).map_err(|error| Error::internal(error.to_string()))
+}

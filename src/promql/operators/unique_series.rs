@@ -1,0 +1,80 @@
+//! At most one series per label set.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+
+use arrow::record_batch::RecordBatch;
+
+use super::{SeriesOperator, Table};
+use crate::error::Error;
+use crate::model::StepsTableBuilder;
+
+/// What happens to rows with equal labels.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Duplicates {
+    /// Two rows with any samples are an error, as after a range function.
+    Refuse,
+    /// Rows without a common step become one series; a common step is an error.
+    GlueDisjoint,
+}
+
+/// The check that Prometheus makes wherever label sets may have become equal.
+#[derive(Debug)]
+pub struct UniqueSeries {
+    /// Steps a row.
+    pub step_count: usize,
+    /// The rule.
+    pub duplicates: Duplicates,
+}
+
+/// Prometheus' text for two samples of one label set at one step.
+pub fn same_labelset() -> Error {
+    Error::execution("vector cannot contain metrics with the same labelset")
+}
+
+impl SeriesOperator for UniqueSeries {
+    fn describe(&self) -> String {
+        let mut text = String::from("unique_series");
+        if self.duplicates == Duplicates::Refuse {
+            write!(text, " (refuse duplicates)").expect("a String takes everything");
+        }
+        text
+    }
+
+    fn step_count(&self) -> usize {
+        self.step_count
+    }
+
+    fn evaluate(&self, inputs: &[Table]) -> Result<RecordBatch, Error> {
+        let table = &inputs[0];
+        let mut first_row: HashMap<&[u8], usize> = HashMap::with_capacity(table.row_count());
+        let mut series: Vec<Vec<usize>> = Vec::with_capacity(table.row_count());
+        let mut repeated = false;
+        for row in (0..table.row_count()).filter(|row| table.has_cell(*row)) {
+            let index = *first_row.entry(table.labels(row).as_bytes()).or_insert(series.len());
+            if index == series.len() {
+                series.push(vec![row]);
+            } else if self.duplicates == Duplicates::Refuse {
+                return Err(same_labelset());
+            } else {
+                series[index].push(row);
+                repeated = true;
+            }
+        }
+        if !repeated {
+            return Ok(table.batch().clone());
+        }
+        let mut builder = StepsTableBuilder::new(self.step_count);
+        for rows in &series {
+            for step in 0..self.step_count {
+                let mut cells = rows.iter().filter_map(|row| table.cell(*row, step));
+                builder.push_cell(cells.next());
+                if cells.next().is_some() {
+                    return Err(same_labelset());
+                }
+            }
+            builder.finish_series(table.labels(rows[0]).as_bytes());
+        }
+        Ok(builder.finish())
+    }
+}

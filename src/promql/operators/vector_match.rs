@@ -1,0 +1,197 @@
+//! Arithmetic and comparison between two vectors.
+
+use std::collections::{HashMap, HashSet};
+
+use arrow::record_batch::RecordBatch;
+
+use super::{Grouping, SeriesOperator, Table};
+use crate::error::Error;
+use crate::model::{LabelNames, LabelsBuilder, LabelsRef, StepsTableBuilder};
+use crate::promql::functions::instant::CellOperator;
+use crate::promql::functions::labels::{LabelSelection, NAME_LABELS};
+use crate::syntax::Cardinality;
+
+/// `lhs op on/ignoring(..) group_x(..) rhs`, as Prometheus' VectorBinop does it, but with matching done once per series
+/// instead of once per sample.
+#[derive(Debug)]
+pub struct VectorMatch {
+    /// The operator on two cells.
+    pub operator: CellOperator,
+    /// One-to-one, many-to-one or one-to-many.
+    pub cardinality: Cardinality,
+    /// The labels of `on (…)` (keep) or `ignoring (…)` (drop), as written.
+    pub labels: LabelSelection,
+    /// Labels that the many side takes from the one side.
+    pub include: Vec<String>,
+    /// Does the result lose its metric name (arithmetic, `bool`)?
+    pub drop_name: bool,
+    /// Steps a row.
+    pub step_count: usize,
+}
+
+/// A cell of the result, and whether a match has been found there (a filter may then still have taken the cell away).
+#[derive(Copy, Clone, Default)]
+struct Cell {
+    value: Option<f64>,
+    matched: bool,
+}
+
+impl SeriesOperator for VectorMatch {
+    fn describe(&self) -> String {
+        let include =
+            if self.include.is_empty() { String::new() } else { format!(" include {}", self.include.join(",")) };
+        format!("{} {:?} {}{include}", self.operator.label(), self.cardinality, self.labels.describe())
+    }
+
+    fn step_count(&self) -> usize {
+        self.step_count
+    }
+
+    fn evaluate(&self, inputs: &[Table]) -> Result<RecordBatch, Error> {
+        // From here on the right side is the "one" side.
+        let swapped = self.cardinality == Cardinality::OneToMany;
+        let (many, one) = if swapped { (&inputs[1], &inputs[0]) } else { (&inputs[0], &inputs[1]) };
+        let matching = match_group(&self.labels);
+        let many_any: Vec<bool> = (0..self.step_count).map(|step| many.any_at(step)).collect();
+        let one_groups = Grouping::by(one, &matching);
+        self.refuse_duplicates(one, &one_groups, &many_any)?;
+        let one_index = one_groups.index();
+
+        let mut results = Results { series: Vec::new(), index: HashMap::new(), step_count: self.step_count };
+        let mut group_steps: HashMap<usize, Vec<bool>> = HashMap::new();
+        let mut key = Vec::new();
+        for many_row in 0..many.row_count() {
+            key.clear();
+            matching.write(many.labels(many_row), &mut key);
+            let Some(group) = one_index.get(key.as_slice()).copied() else { continue };
+            for one_row in &one_groups.rows[group] {
+                let common = |step: &usize| many.cell(many_row, *step).is_some() && one.cell(*one_row, *step).is_some();
+                if !(0..self.step_count).any(|step| common(&step)) {
+                    continue;
+                }
+                let labels = self.result_labels(many.labels(many_row), one.labels(*one_row));
+                let at = results.row(labels, group);
+                for step in (0..self.step_count).filter(common) {
+                    if self.cardinality == Cardinality::OneToOne {
+                        let seen = group_steps.entry(group).or_insert_with(|| vec![false; self.step_count]);
+                        if std::mem::replace(&mut seen[step], true) {
+                            return Err(Error::execution(
+                                "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
+                            ));
+                        }
+                    }
+                    let (many_value, one_value) =
+                        (many.cell(many_row, step).unwrap_or_default(), one.cell(*one_row, step).unwrap_or_default());
+                    let (a, b) = if swapped { (one_value, many_value) } else { (many_value, one_value) };
+                    results.set(at, step, self.operator.apply(a, b, a))?;
+                }
+            }
+        }
+        results.finish()
+    }
+}
+
+impl VectorMatch {
+    /// Two samples of one match group on the "one" side are an error, matched or not, if the other side has any sample then.
+    fn refuse_duplicates(&self, one: &Table, groups: &Grouping, many_any: &[bool]) -> Result<(), Error> {
+        for (key, rows) in groups.keys.iter().zip(&groups.rows).filter(|(_, rows)| rows.len() > 1) {
+            for step in (0..self.step_count).filter(|step| many_any[*step]) {
+                let mut present = rows.iter().filter(|row| one.cell(**row, step).is_some());
+                if let (Some(first), Some(second)) = (present.next(), present.next()) {
+                    return Err(self.duplicate_error(key, one.labels(*first), one.labels(*second)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn duplicate_error(&self, key: &[u8], first: LabelsRef<'_>, second: LabelsRef<'_>) -> Error {
+        let side = if self.cardinality == Cardinality::OneToMany { "left" } else { "right" };
+        let mut series = [first.to_string(), second.to_string()];
+        series.sort_unstable();
+        Error::execution(format!(
+            "found duplicate series for the match group {} on the {side} hand-side of the operation: [{}, {}];many-to-many matching not allowed: matching labels must be unique on one side",
+            LabelsRef::new(key),
+            series[0],
+            series[1],
+        ))
+    }
+
+    /// Labels of a pair's result. `many` is the side whose labels stay.
+    fn result_labels(&self, many: LabelsRef<'_>, one: LabelsRef<'_>) -> Vec<u8> {
+        let mut labels = Vec::new();
+        if self.drop_name {
+            many.write_dropping(&NAME_LABELS, &mut labels);
+        } else {
+            labels.extend_from_slice(many.as_bytes());
+        }
+        if self.cardinality == Cardinality::OneToOne {
+            let mut selected = Vec::new();
+            self.labels.write(LabelsRef::new(&labels), &mut selected);
+            labels = selected;
+        }
+        if self.include.is_empty() {
+            return labels;
+        }
+        let mut builder = LabelsBuilder::from(&LabelsRef::new(&labels).to_labels());
+        for name in &self.include {
+            builder.set(name, one.get(name).as_deref().unwrap_or(""));
+        }
+        builder.finish().encode().into_bytes()
+    }
+}
+
+/// The labels that make a match group: the metric name never counts unless `on` names it.
+pub fn match_group(labels: &LabelSelection) -> LabelSelection {
+    match labels {
+        LabelSelection::Keep(names) => LabelSelection::Keep(names.clone()),
+        LabelSelection::Drop(names) => LabelSelection::Drop(LabelNames::new(names.iter().chain(["__name__".into()]))),
+    }
+}
+
+/// Result rows by label set.
+struct Results {
+    series: Vec<(Vec<u8>, Vec<Cell>)>,
+    index: HashMap<Vec<u8>, (usize, HashSet<usize>)>,
+    step_count: usize,
+}
+
+impl Results {
+    /// The row of a label set; `group` is noted for it.
+    fn row(&mut self, labels: Vec<u8>, group: usize) -> usize {
+        let next = self.series.len();
+        let (at, groups) = self.index.entry(labels.clone()).or_insert_with(|| (next, HashSet::new()));
+        groups.insert(group);
+        if *at == next {
+            self.series.push((labels, vec![Cell::default(); self.step_count]));
+        }
+        *at
+    }
+
+    fn set(&mut self, row: usize, step: usize, value: Option<f64>) -> Result<(), Error> {
+        let (labels, cells) = &mut self.series[row];
+        let cell = &mut cells[step];
+        if cell.matched {
+            let of_one_group = self.index.get(labels.as_slice()).is_some_and(|(_, groups)| groups.len() == 1);
+            return Err(if of_one_group {
+                Error::execution("multiple matches for labels: grouping labels must ensure unique matches")
+            } else if cell.value.is_some() && value.is_some() {
+                super::unique_series::same_labelset()
+            } else {
+                cell.value = cell.value.or(value);
+                return Ok(());
+            });
+        }
+        *cell = Cell { value, matched: true };
+        Ok(())
+    }
+
+    fn finish(self) -> Result<RecordBatch, Error> {
+        let mut builder = StepsTableBuilder::new(self.step_count);
+        for (labels, cells) in &self.series {
+            cells.iter().for_each(|cell| builder.push_cell(cell.value));
+            builder.finish_series(labels);
+        }
+        Ok(builder.finish())
+    }
+}

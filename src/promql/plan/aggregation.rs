@@ -1,0 +1,125 @@
+//! Aggregation operators.
+
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, col};
+
+use super::relation::{apply, attach_scalars, plan_error};
+use super::{Planner, not_supported};
+use crate::error::Error;
+use crate::model::{COLUMN_LABELS, COLUMN_VALUES, LabelNames, StepGrid};
+use crate::promql::functions::aggregate::{FoldKind, fold};
+use crate::promql::functions::call;
+use crate::promql::functions::labels::{LabelSelection, SelectLabels};
+use crate::promql::operators::{CountValues, GroupQuantile, Parameter, Top, TopKind};
+use crate::syntax::{Aggregate, AggregateOp, Expr};
+
+impl Planner<'_> {
+    /// `op by (labels) (param, expr)`.
+    pub fn plan_aggregate(&self, aggregate: &Aggregate, grid: StepGrid) -> Result<LogicalPlan, Error> {
+        let input = self.plan_vector(&aggregate.expr, grid)?;
+        let grouping = grouping_of(aggregate);
+        match aggregate.op {
+            AggregateOp::Sum => plan_fold(FoldKind::Sum, input, grouping, grid),
+            AggregateOp::Avg => plan_fold(FoldKind::Avg, input, grouping, grid),
+            AggregateOp::Min => plan_fold(FoldKind::Min, input, grouping, grid),
+            AggregateOp::Max => plan_fold(FoldKind::Max, input, grouping, grid),
+            AggregateOp::Count => plan_fold(FoldKind::Count, input, grouping, grid),
+            AggregateOp::Group => plan_fold(FoldKind::Group, input, grouping, grid),
+            AggregateOp::Stddev => plan_fold(FoldKind::Stddev, input, grouping, grid),
+            AggregateOp::Stdvar => plan_fold(FoldKind::Stdvar, input, grouping, grid),
+            AggregateOp::Topk => self.plan_top(TopKind::Topk, aggregate, input, grouping, grid),
+            AggregateOp::Bottomk => self.plan_top(TopKind::Bottomk, aggregate, input, grouping, grid),
+            AggregateOp::Quantile => self.plan_quantile(aggregate, input, grouping, grid),
+            AggregateOp::CountValues => self.plan_count_values(aggregate, input, grouping, grid),
+            AggregateOp::Limitk | AggregateOp::LimitRatio => Err(not_supported(&format!("{}()", aggregate.op.name()))),
+        }
+    }
+
+    /// The parameter, attached to the input.
+    fn with_parameter(
+        &self,
+        aggregate: &Aggregate,
+        input: LogicalPlan,
+        grid: StepGrid,
+    ) -> Result<(LogicalPlan, Parameter), Error> {
+        let parameter = self.plan_scalar(parameter_of(aggregate)?, grid)?;
+        let mut with = attach_scalars(input, vec![parameter])?;
+        let parameter = with.parameters.pop().ok_or_else(|| Error::internal("one scalar was attached"))?;
+        Ok((with.plan, parameter))
+    }
+
+    fn plan_top(
+        &self,
+        kind: TopKind,
+        aggregate: &Aggregate,
+        input: LogicalPlan,
+        grouping: LabelSelection,
+        grid: StepGrid,
+    ) -> Result<LogicalPlan, Error> {
+        let (input, parameter) = self.with_parameter(aggregate, input, grid)?;
+        let step_count = grid.step_count();
+        apply(Top { kind, parameter, grouping, step_count, instant: step_count == 1 }, vec![input])
+    }
+
+    fn plan_quantile(
+        &self,
+        aggregate: &Aggregate,
+        input: LogicalPlan,
+        grouping: LabelSelection,
+        grid: StepGrid,
+    ) -> Result<LogicalPlan, Error> {
+        let parameter_span = parameter_of(aggregate)?.span.clone();
+        let (input, parameter) = self.with_parameter(aggregate, input, grid)?;
+        let quantile = GroupQuantile {
+            parameter,
+            parameter_span,
+            grouping,
+            step_count: grid.step_count(),
+            annotations: self.context.annotations.clone(),
+        };
+        apply(quantile, vec![input])
+    }
+
+    fn plan_count_values(
+        &self,
+        aggregate: &Aggregate,
+        input: LogicalPlan,
+        grouping: LabelSelection,
+        grid: StepGrid,
+    ) -> Result<LogicalPlan, Error> {
+        let label = self.plan_label_name(parameter_of(aggregate)?, |name| format!("invalid label name {name}"))?;
+        // The value's label joins the grouping: under `by` a label of that name on the input does not make groups.
+        apply(CountValues { label, grouping, step_count: grid.step_count() }, vec![input])
+    }
+}
+
+fn parameter_of(aggregate: &Aggregate) -> Result<&Expr, Error> {
+    aggregate
+        .param
+        .as_ref()
+        .ok_or_else(|| Error::internal(format!("{} has a parameter in every checked tree", aggregate.op.name())))
+}
+
+/// `by` keeps exactly the listed labels; `without` drops them and the metric name.
+fn grouping_of(aggregate: &Aggregate) -> LabelSelection {
+    if aggregate.without {
+        let names = aggregate.grouping.iter().map(String::as_str).chain(["__name__"]);
+        LabelSelection::Drop(LabelNames::new(names))
+    } else {
+        LabelSelection::Keep(LabelNames::new(&aggregate.grouping))
+    }
+}
+
+/// `Aggregate: groupBy=[labels_keep(labels)], aggr=[prom_sum(values)]`.
+fn plan_fold(
+    kind: FoldKind,
+    input: LogicalPlan,
+    grouping: LabelSelection,
+    grid: StepGrid,
+) -> Result<LogicalPlan, Error> {
+    let group = call(SelectLabels(grouping), vec![col(COLUMN_LABELS)]).alias(COLUMN_LABELS);
+    let values = fold(kind, grid.step_count(), col(COLUMN_VALUES)).alias(COLUMN_VALUES);
+    LogicalPlanBuilder::from(input)
+        .aggregate(vec![group], vec![values])
+        .and_then(LogicalPlanBuilder::build)
+        .map_err(plan_error)
+}

@@ -1,0 +1,325 @@
+//! Function calls.
+
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, col, lit};
+
+use super::relation::{
+    Scalar, apply, attach_scalars, labels_without_name, literal_row, map_values, plan_error, project, unique,
+};
+use super::selector::RangePlan;
+use super::{Planner, not_supported};
+use crate::error::Error;
+use crate::kernels::{InstantFunction, RangeFunction, max_of, min_of};
+use crate::model::{
+    Annotation, COLUMN_LABELS, COLUMN_SAMPLES, COLUMN_TIMESTAMPS, COLUMN_VALUES, GoRegex, LabelsBuilder, MatchOp,
+    Matcher, StepGrid, quote_label_value,
+};
+use crate::promql::functions::call;
+use crate::promql::functions::instant::{InstantCall, ScalarCall, ScalarFunctionKind};
+use crate::promql::functions::labels::{LabelJoin, LabelReplace};
+use crate::promql::functions::range::RangeCall;
+use crate::promql::functions::steps::StepTimes;
+use crate::promql::operators::{Absent, ClassicHistogram, Duplicates, HistogramCall, ScalarOf, SortVector};
+use crate::scan::SeriesColumn;
+use crate::syntax::{Call, Expr, ExprKind};
+
+impl Planner<'_> {
+    /// Calls that give a vector.
+    pub fn plan_vector_call(&self, function: &Call, expr: &Expr, grid: StepGrid) -> Result<LogicalPlan, Error> {
+        let name = function.function.name;
+        if let Some(range_function) = RangeFunction::from_name(name) {
+            return self.plan_range_call(range_function, function, grid);
+        }
+        if let Some(instant_function) = InstantFunction::from_name(name) {
+            return self.plan_instant_call(instant_function, function, grid);
+        }
+        match name {
+            "round" => self.plan_with_scalars(ScalarFunctionKind::Round, function, grid),
+            "clamp" => self.plan_with_scalars(ScalarFunctionKind::Clamp, function, grid),
+            "clamp_min" => self.plan_with_scalars(ScalarFunctionKind::ClampMin, function, grid),
+            "clamp_max" => self.plan_with_scalars(ScalarFunctionKind::ClampMax, function, grid),
+            "vector" => self.plan_scalar(argument(function, 0)?, grid)?.into_plan(grid),
+            "timestamp" => self.plan_timestamp(function, grid),
+            "absent" => self.plan_absent(function, grid),
+            "absent_over_time" => self.plan_absent_over_time(function, grid),
+            "label_replace" => self.plan_label_replace(function, grid),
+            "label_join" => self.plan_label_join(function, grid),
+            "sort" | "sort_desc" => self.plan_sort(function, expr, grid),
+            "histogram_quantile" | "histogram_fraction" => self.plan_classic_histogram(function, grid),
+            // These look at native histograms only; on floats they have no result.
+            "histogram_avg" | "histogram_count" | "histogram_sum" | "histogram_stddev" | "histogram_stdvar" => {
+                let vector = self.plan_vector(argument(function, 0)?, grid)?;
+                no_rows(vector)
+            }
+            _ => Err(not_supported(&format!("{name}()"))),
+        }
+    }
+
+    /// Calls that give a scalar.
+    pub fn plan_scalar_call(&self, function: &Call, grid: StepGrid) -> Result<Scalar, Error> {
+        match function.function.name {
+            "time" => Ok(Scalar::PerStep(grid.times().map(|time| time.as_float_seconds()).collect())),
+            "pi" => Ok(Scalar::Constant(std::f64::consts::PI)),
+            "scalar" => {
+                let vector = self.plan_vector(argument(function, 0)?, grid)?;
+                Ok(Scalar::Plan(Box::new(apply(ScalarOf { step_count: grid.step_count() }, vec![vector])?)))
+            }
+            "start" => Ok(Scalar::Constant(self.bounds.start.as_float_seconds())),
+            "end" => Ok(Scalar::Constant(self.bounds.end.as_float_seconds())),
+            "step" => Ok(Scalar::Constant(self.bounds.step.as_float_seconds())),
+            "range" => Ok(Scalar::Constant((self.bounds.end - self.bounds.start).as_float_seconds())),
+            "min_of" | "max_of" => self.plan_scalar_extreme(function, grid),
+            name => Err(not_supported(&format!("{name}()"))),
+        }
+    }
+
+    fn plan_scalar_extreme(&self, function: &Call, grid: StepGrid) -> Result<Scalar, Error> {
+        let extreme = if function.function.name == "min_of" { min_of } else { max_of };
+        let a = self.plan_scalar(argument(function, 0)?, grid)?;
+        let b = self.plan_scalar(argument(function, 1)?, grid)?;
+        match (a, b) {
+            (Scalar::Constant(a), Scalar::Constant(b)) => Ok(Scalar::Constant(extreme(a, b))),
+            (Scalar::Plan(plan), other) | (other, Scalar::Plan(plan)) => {
+                let kind = if function.function.name == "min_of" {
+                    ScalarFunctionKind::ClampMax
+                } else {
+                    ScalarFunctionKind::ClampMin
+                };
+                let with = attach_scalars(*plan, vec![other])?;
+                let arguments = std::iter::once(col(COLUMN_VALUES)).chain(with.arguments).collect();
+                let values = call(ScalarCall { function: kind }, arguments);
+                Ok(Scalar::Plan(Box::new(project(with.plan, col(COLUMN_LABELS), values)?)))
+            }
+            (a, b) => {
+                let value = |scalar: &Scalar, step: usize| match scalar {
+                    Scalar::Constant(value) => *value,
+                    Scalar::PerStep(values) => values[step],
+                    Scalar::Plan(_) => f64::NAN,
+                };
+                let cells = (0..grid.step_count()).map(|step| extreme(value(&a, step), value(&b, step))).collect();
+                Ok(Scalar::PerStep(cells))
+            }
+        }
+    }
+
+    /// `rate(x[5m])` and its siblings.
+    fn plan_range_call(
+        &self,
+        range_function: RangeFunction,
+        function: &Call,
+        grid: StepGrid,
+    ) -> Result<LogicalPlan, Error> {
+        let range_at = function
+            .args
+            .iter()
+            .position(|arg| matches!(arg.without_parens().kind, ExprKind::MatrixSelector(_) | ExprKind::Subquery(_)))
+            .ok_or_else(|| Error::internal(format!("{} has a range in every checked tree", function.function.name)))?;
+        let range_argument = &function.args[range_at];
+        let RangePlan { plan, windows } = self.plan_range(range_argument, grid)?;
+        let parameters: Vec<&Expr> =
+            function.args.iter().enumerate().filter(|(at, _)| *at != range_at).map(|(_, arg)| arg).collect();
+        let scalars = parameters.iter().map(|arg| self.plan_scalar(arg, grid)).collect::<Result<Vec<_>, _>>()?;
+        let with = attach_scalars(plan, scalars)?;
+        let kernel = RangeCall {
+            function: range_function,
+            windows,
+            span: range_argument.span.clone(),
+            parameter_span: parameters.first().map(|arg| arg.span.clone()),
+            annotations: self.context.annotations.clone(),
+        };
+        let mut arguments = vec![col(COLUMN_LABELS), col(COLUMN_TIMESTAMPS), col(COLUMN_SAMPLES)];
+        arguments.extend(with.arguments);
+        let keeps_name = matches!(range_function, RangeFunction::LastOverTime | RangeFunction::FirstOverTime);
+        let labels = if keeps_name { col(COLUMN_LABELS) } else { labels_without_name() };
+        let plan = project(with.plan, labels, call(kernel, arguments))?;
+        if keeps_name { Ok(plan) } else { unique(plan, grid, Duplicates::Refuse) }
+    }
+
+    /// `abs(v)` and its siblings; date functions without an argument read the evaluation time.
+    fn plan_instant_call(
+        &self,
+        instant_function: InstantFunction,
+        function: &Call,
+        grid: StepGrid,
+    ) -> Result<LogicalPlan, Error> {
+        let Some(vector) = function.args.first() else {
+            let times: Vec<f64> = grid.times().map(|time| instant_function.apply(time.as_float_seconds())).collect();
+            return literal_row(&times);
+        };
+        let vector = self.plan_vector(vector, grid)?;
+        let values = call(InstantCall { function: instant_function }, vec![col(COLUMN_VALUES)]);
+        unique(project(vector, labels_without_name(), values)?, grid, Duplicates::GlueDisjoint)
+    }
+
+    /// `clamp(v, min, max)` and its siblings.
+    fn plan_with_scalars(
+        &self,
+        kind: ScalarFunctionKind,
+        function: &Call,
+        grid: StepGrid,
+    ) -> Result<LogicalPlan, Error> {
+        let vector = self.plan_vector(argument(function, 0)?, grid)?;
+        let mut scalars =
+            function.args[1..].iter().map(|arg| self.plan_scalar(arg, grid)).collect::<Result<Vec<_>, _>>()?;
+        if kind == ScalarFunctionKind::Round && scalars.is_empty() {
+            scalars.push(Scalar::Constant(1.0));
+        }
+        let with = attach_scalars(vector, scalars)?;
+        let arguments = std::iter::once(col(COLUMN_VALUES)).chain(with.arguments).collect();
+        let values = call(ScalarCall { function: kind }, arguments);
+        unique(project(with.plan, labels_without_name(), values)?, grid, Duplicates::GlueDisjoint)
+    }
+
+    /// The sample's own time of a plain selector; the evaluation time of anything else.
+    fn plan_timestamp(&self, function: &Call, grid: StepGrid) -> Result<LogicalPlan, Error> {
+        let vector = argument(function, 0)?;
+        let times = match &vector.without_parens().kind {
+            ExprKind::VectorSelector(selector) => {
+                self.plan_instant_selector(selector, grid, SeriesColumn::SampleTimes)?
+            }
+            _ => map_values(self.plan_vector(vector, grid)?, StepTimes { grid })?,
+        };
+        unique(project(times, labels_without_name(), col(COLUMN_VALUES))?, grid, Duplicates::GlueDisjoint)
+    }
+
+    fn plan_absent(&self, function: &Call, grid: StepGrid) -> Result<LogicalPlan, Error> {
+        let vector = argument(function, 0)?;
+        let labels = labels_of_absent(vector);
+        apply(Absent { step_count: grid.step_count(), labels }, vec![self.plan_vector(vector, grid)?])
+    }
+
+    fn plan_absent_over_time(&self, function: &Call, grid: StepGrid) -> Result<LogicalPlan, Error> {
+        let range = argument(function, 0)?;
+        let labels = labels_of_absent(range);
+        let RangePlan { plan, windows } = self.plan_range(range, grid)?;
+        let present = RangeCall {
+            function: RangeFunction::PresentOverTime,
+            windows,
+            span: range.span.clone(),
+            parameter_span: None,
+            annotations: self.context.annotations.clone(),
+        };
+        let arguments = vec![col(COLUMN_LABELS), col(COLUMN_TIMESTAMPS), col(COLUMN_SAMPLES)];
+        let present = project(plan, col(COLUMN_LABELS), call(present, arguments))?;
+        apply(Absent { step_count: grid.step_count(), labels }, vec![present])
+    }
+
+    fn plan_label_replace(&self, function: &Call, grid: StepGrid) -> Result<LogicalPlan, Error> {
+        let vector = self.plan_vector(argument(function, 0)?, grid)?;
+        let destination = self.plan_label_name(argument(function, 1)?, |name| {
+            format!("invalid destination label name in label_replace(): {name}")
+        })?;
+        let replacement = self.plan_string(argument(function, 2)?)?;
+        let source = self.plan_string(argument(function, 3)?)?;
+        let pattern = self.plan_string(argument(function, 4)?)?;
+        let regex = GoRegex::anchored(&pattern)
+            .map_err(|_| Error::execution(format!("invalid regular expression in label_replace(): {pattern}")))?;
+        let labels = call(LabelReplace { destination, replacement, source, pattern, regex }, vec![col(COLUMN_LABELS)]);
+        unique(project(vector, labels, col(COLUMN_VALUES))?, grid, Duplicates::GlueDisjoint)
+    }
+
+    fn plan_label_join(&self, function: &Call, grid: StepGrid) -> Result<LogicalPlan, Error> {
+        let vector = self.plan_vector(argument(function, 0)?, grid)?;
+        let destination = self.plan_label_name(argument(function, 1)?, |name| {
+            format!("invalid destination label name in label_join(): {name}")
+        })?;
+        let separator = self.plan_string(argument(function, 2)?)?;
+        let sources = function.args[3..]
+            .iter()
+            .map(|arg| self.plan_label_name(arg, |name| format!("invalid source label name in label_join(): {name}")))
+            .collect::<Result<Vec<_>, _>>()?;
+        let labels = call(LabelJoin { destination, separator, sources }, vec![col(COLUMN_LABELS)]);
+        unique(project(vector, labels, col(COLUMN_VALUES))?, grid, Duplicates::GlueDisjoint)
+    }
+
+    /// A string literal that names a label: any UTF-8 text that is not empty.
+    pub fn plan_label_name(&self, expr: &Expr, error: impl Fn(&str) -> String) -> Result<String, Error> {
+        let ExprKind::String(bytes) = &expr.without_parens().kind else {
+            return Err(Error::internal("expected a string literal"));
+        };
+        match std::str::from_utf8(bytes) {
+            Ok(name) if !name.is_empty() => Ok(name.to_owned()),
+            Ok(name) => Err(Error::execution(error(&quote_label_value(name)))),
+            Err(_) => Err(Error::execution(error(&quote_bytes(bytes)))),
+        }
+    }
+
+    fn plan_sort(&self, function: &Call, expr: &Expr, grid: StepGrid) -> Result<LogicalPlan, Error> {
+        let vector = self.plan_vector(argument(function, 0)?, grid)?;
+        if grid.step_count() > 1 {
+            let text = "sort is ineffective for range queries since results are always ordered by labels";
+            self.context.annotations.add(Annotation::promql_warning(text, expr.span.clone()));
+            return Ok(vector);
+        }
+        apply(SortVector { descending: function.function.name == "sort_desc" }, vec![vector])
+    }
+
+    fn plan_classic_histogram(&self, function: &Call, grid: StepGrid) -> Result<LogicalPlan, Error> {
+        let vector_at = function.args.len() - 1;
+        let vector = self.plan_vector(argument(function, vector_at)?, grid)?;
+        let scalars =
+            function.args[..vector_at].iter().map(|arg| self.plan_scalar(arg, grid)).collect::<Result<Vec<_>, _>>()?;
+        let with = attach_scalars(vector, scalars)?;
+        let mut parameters = with.parameters.into_iter();
+        let mut next = || parameters.next().ok_or_else(|| Error::internal("a histogram function lacks a scalar"));
+        let histogram_call = if function.function.name == "histogram_quantile" {
+            HistogramCall::Quantile(next()?)
+        } else {
+            HistogramCall::Fraction(next()?, next()?)
+        };
+        let operator = ClassicHistogram {
+            call: histogram_call,
+            parameter_span: argument(function, 0)?.span.clone(),
+            vector_span: argument(function, vector_at)?.span.clone(),
+            step_count: grid.step_count(),
+            annotations: self.context.annotations.clone(),
+        };
+        apply(operator, vec![with.plan])
+    }
+}
+
+fn argument(function: &Call, index: usize) -> Result<&Expr, Error> {
+    function
+        .args
+        .get(index)
+        .ok_or_else(|| Error::internal(format!("{} lacks an argument in a checked tree", function.function.name)))
+}
+
+/// The plan of a vector without any series. Its leaves are asked all the same: a native histogram among them is an error for now,
+/// and silence would be worse.
+fn no_rows(plan: LogicalPlan) -> Result<LogicalPlan, Error> {
+    LogicalPlanBuilder::from(plan).filter(lit(false)).and_then(LogicalPlanBuilder::build).map_err(plan_error)
+}
+
+/// What a selector's equalities say of the series that is absent. A label that is matched twice or otherwise is left out.
+fn labels_of_absent(expr: &Expr) -> crate::model::EncodedLabels {
+    let matchers: &[Matcher] = match &expr.without_parens().kind {
+        ExprKind::VectorSelector(selector) => &selector.matchers,
+        ExprKind::MatrixSelector(matrix) => &matrix.selector.matchers,
+        _ => &[],
+    };
+    let mut builder = LabelsBuilder::default();
+    let mut seen: Vec<&str> = Vec::new();
+    for matcher in matchers.iter().filter(|matcher| matcher.name != "__name__") {
+        if matcher.op == MatchOp::Equal && !seen.contains(&matcher.name.as_str()) {
+            builder.set(&matcher.name, &matcher.value);
+            seen.push(&matcher.name);
+        } else {
+            builder.remove(&matcher.name);
+        }
+    }
+    builder.finish().encode()
+}
+
+/// Bytes that are not UTF-8, quoted as Go quotes them: bad bytes as `\xff`.
+fn quote_bytes(bytes: &[u8]) -> String {
+    let mut quoted = String::from("\"");
+    for chunk in bytes.utf8_chunks() {
+        let valid = quote_label_value(chunk.valid());
+        quoted.push_str(&valid[1..valid.len() - 1]);
+        for byte in chunk.invalid() {
+            quoted.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    quoted.push('"');
+    quoted
+}

@@ -1,0 +1,150 @@
+//! Trees to plans, one file per kind of expression. No state, no I/O.
+
+mod aggregation;
+mod binary;
+mod call;
+mod relation;
+mod selector;
+mod subquery;
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use datafusion::logical_expr::LogicalPlan;
+
+use self::relation::Scalar;
+use super::functions::steps::RepeatSteps;
+use super::preprocess::{QueryBounds, is_step_invariant};
+use crate::error::Error;
+use crate::model::{DurationMs, QueryContext, StepGrid, TimestampMs};
+use crate::scan::SeriesSource;
+use crate::syntax::{Expr, ExprKind, UnaryOp, ValueType};
+
+/// What a plan depends on besides the tree.
+#[derive(Clone, Debug)]
+pub struct PlanOptions {
+    /// The steps of the query.
+    pub grid: StepGrid,
+    /// The end that was asked for; it need not lie on the grid.
+    pub end: TimestampMs,
+    /// Is it an instant query?
+    pub instant: bool,
+    /// How far a plain selector looks back.
+    pub lookback: DurationMs,
+    /// Step of subqueries that give none.
+    pub default_subquery_step: DurationMs,
+    /// At most so many steps may a subquery have.
+    pub subquery_steps_max: usize,
+}
+
+/// A plan and what its rows mean.
+#[derive(Debug)]
+pub struct PlannedQuery {
+    /// What comes out.
+    pub value: PlannedValue,
+    /// The grid of the cells.
+    pub grid: StepGrid,
+}
+
+/// What a query evaluates to, before it is run.
+#[derive(Debug)]
+pub enum PlannedValue {
+    /// A steps table of one row.
+    Scalar(LogicalPlan),
+    /// A text that needs no evaluation.
+    String(String),
+    /// A steps table.
+    Vector(LogicalPlan),
+    /// A samples table; only in an instant query. Samples outside of `start < t ≤ end` do not belong to the result.
+    Samples {
+        /// The plan.
+        plan: LogicalPlan,
+        /// Exclusive.
+        start: TimestampMs,
+        /// Inclusive.
+        end: TimestampMs,
+    },
+}
+
+/// Plans a checked tree over a source.
+pub fn plan_query(
+    expr: &Expr,
+    options: PlanOptions,
+    source: &Arc<dyn SeriesSource>,
+    context: &QueryContext,
+) -> Result<PlannedQuery, Error> {
+    let step = if options.instant { DurationMs(0) } else { options.grid.step() };
+    let bounds = QueryBounds { start: options.grid.start(), end: options.end, step };
+    let grid = options.grid;
+    let planner = Planner { bounds, options, source, context, scan_count: Cell::new(0) };
+    let value = match expr.value_type() {
+        ValueType::String => PlannedValue::String(planner.plan_string(expr)?),
+        ValueType::Scalar => {
+            let scalar = planner.plan_scalar(expr, grid)?;
+            PlannedValue::Scalar(scalar.into_plan(grid)?)
+        }
+        ValueType::Vector => PlannedValue::Vector(planner.plan_vector(expr, grid)?),
+        ValueType::Matrix => planner.plan_top_level_range(expr, grid)?,
+    };
+    Ok(PlannedQuery { value, grid })
+}
+
+/// Plans one query. Everything is asked of it with the grid on which the answer is wanted.
+struct Planner<'a> {
+    bounds: QueryBounds,
+    options: PlanOptions,
+    source: &'a Arc<dyn SeriesSource>,
+    context: &'a QueryContext,
+    scan_count: Cell<usize>,
+}
+
+impl Planner<'_> {
+    /// A steps table of an instant vector.
+    fn plan_vector(&self, expr: &Expr, grid: StepGrid) -> Result<LogicalPlan, Error> {
+        if grid.step_count() > 1 && is_step_invariant(expr) {
+            let once = self.plan_vector_stepwise(expr, StepGrid::instant(grid.start()))?;
+            return relation::map_values(once, RepeatSteps { step_count: grid.step_count() });
+        }
+        self.plan_vector_stepwise(expr, grid)
+    }
+
+    fn plan_vector_stepwise(&self, expr: &Expr, grid: StepGrid) -> Result<LogicalPlan, Error> {
+        match &expr.kind {
+            ExprKind::Paren(inner) => self.plan_vector(inner, grid),
+            ExprKind::Unary(UnaryOp::Plus, inner) => self.plan_vector(inner, grid),
+            ExprKind::Unary(UnaryOp::Minus, inner) => self.plan_negation(inner, grid),
+            ExprKind::Binary(binary) => self.plan_binary_vector(binary, grid),
+            ExprKind::Aggregate(aggregate) => self.plan_aggregate(aggregate, grid),
+            ExprKind::Call(call) => self.plan_vector_call(call, expr, grid),
+            ExprKind::VectorSelector(selector) => self.plan_vector_selector(selector, grid),
+            ExprKind::Number(_) | ExprKind::String(_) | ExprKind::MatrixSelector(_) | ExprKind::Subquery(_) => {
+                Err(Error::internal(format!("expected an instant vector, found {:?}", expr.value_type())))
+            }
+        }
+    }
+
+    /// One number a step.
+    fn plan_scalar(&self, expr: &Expr, grid: StepGrid) -> Result<Scalar, Error> {
+        match &expr.kind {
+            ExprKind::Number(number) => Ok(Scalar::Constant(number.value)),
+            ExprKind::Paren(inner) | ExprKind::Unary(UnaryOp::Plus, inner) => self.plan_scalar(inner, grid),
+            ExprKind::Unary(UnaryOp::Minus, inner) => self.plan_scalar(inner, grid)?.negated(),
+            ExprKind::Binary(binary) => self.plan_binary_scalar(binary, grid),
+            ExprKind::Call(call) => self.plan_scalar_call(call, grid),
+            _ => Err(Error::internal(format!("expected a scalar, found {:?}", expr.value_type()))),
+        }
+    }
+
+    /// A string literal.
+    fn plan_string(&self, expr: &Expr) -> Result<String, Error> {
+        match &expr.without_parens().kind {
+            ExprKind::String(bytes) => Ok(String::from_utf8_lossy(bytes).into_owned()),
+            _ => Err(Error::internal("expected a string literal")),
+        }
+    }
+}
+
+/// A construct that the parser knows and the engine does not yet.
+fn not_supported(what: &str) -> Error {
+    Error::execution(format!("{what} is not supported yet by this version of Quiver"))
+}

@@ -1,0 +1,151 @@
+//! Selectors: the leaves.
+
+use std::sync::Arc;
+
+use datafusion::datasource::provider_as_source;
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, col};
+
+use super::relation::{map_values, plan_error, project};
+use super::{PlannedValue, Planner, not_supported};
+use crate::error::Error;
+use crate::kernels::RangeWindows;
+use crate::model::{
+    COLUMN_LABELS, COLUMN_SAMPLES, COLUMN_TIMESTAMPS, DurationMs, SelectForm, SelectRequest, StepGrid, TimestampMs,
+};
+use crate::promql::functions::call;
+use crate::promql::functions::range::AlignToSteps;
+use crate::promql::functions::steps::RepeatSteps;
+use crate::scan::{SelectorForm, SeriesColumn, SeriesTable};
+use crate::syntax::{Expr, ExprKind, MatrixSelector, VectorSelector};
+
+/// Raw samples and the windows over them.
+pub struct RangePlan {
+    /// A samples table.
+    pub plan: LogicalPlan,
+    /// One window a step.
+    pub windows: RangeWindows,
+}
+
+impl Planner<'_> {
+    /// A plain selector: the newest sample of each series at each step.
+    pub fn plan_vector_selector(&self, selector: &VectorSelector, grid: StepGrid) -> Result<LogicalPlan, Error> {
+        self.plan_instant_selector(selector, grid, SeriesColumn::Values)
+    }
+
+    /// The values, or the samples' own times, of a plain selector.
+    pub fn plan_instant_selector(
+        &self,
+        selector: &VectorSelector,
+        grid: StepGrid,
+        column: SeriesColumn,
+    ) -> Result<LogicalPlan, Error> {
+        refuse_extension(selector)?;
+        let offset = self.bounds.offset(selector.offset.as_ref())?;
+        if let Some(at) = selector.at {
+            let time = self.bounds.resolve(at) - offset;
+            let once = self.scan_steps(selector, StepGrid::instant(time), column)?;
+            if grid.step_count() == 1 {
+                return Ok(once);
+            }
+            return map_values(once, RepeatSteps { step_count: grid.step_count() });
+        }
+        self.scan_steps(selector, grid.shifted_back(offset), column)
+    }
+
+    fn scan_steps(
+        &self,
+        selector: &VectorSelector,
+        grid: StepGrid,
+        column: SeriesColumn,
+    ) -> Result<LogicalPlan, Error> {
+        let lookback = self.options.lookback;
+        match self.source.selector_form() {
+            SelectorForm::Steps => self.scan(selector, SelectForm::Steps { grid, lookback }, column),
+            SelectorForm::Samples => {
+                let start = grid.start() - lookback;
+                let samples = self.scan(selector, SelectForm::Samples { start, end: grid.last() }, column)?;
+                let windows = windows_on(grid, grid, DurationMs(0), lookback);
+                let align = AlignToSteps { windows, sample_times: column == SeriesColumn::SampleTimes };
+                let cells = call(align, vec![col(COLUMN_TIMESTAMPS), col(COLUMN_SAMPLES)]);
+                project(samples, col(COLUMN_LABELS), cells)
+            }
+        }
+    }
+
+    fn scan(&self, selector: &VectorSelector, form: SelectForm, column: SeriesColumn) -> Result<LogicalPlan, Error> {
+        let request = SelectRequest { matchers: selector.matchers.clone(), form };
+        let table = SeriesTable::new(Arc::clone(self.source), request, column, self.context.clone());
+        let name = format!("scan_{}", self.scan_count.replace(self.scan_count.get() + 1));
+        LogicalPlanBuilder::scan(name, provider_as_source(Arc::new(table)), None)
+            .and_then(LogicalPlanBuilder::build)
+            .map_err(plan_error)
+    }
+
+    /// The windows of a range selector, with the raw samples of all of them.
+    pub fn plan_matrix_selector(&self, matrix: &MatrixSelector, grid: StepGrid) -> Result<RangePlan, Error> {
+        refuse_extension(&matrix.selector)?;
+        let range = self.bounds.positive_duration(&matrix.range)?;
+        let offset = self.bounds.offset(matrix.selector.offset.as_ref())?;
+        let windows = match matrix.selector.at {
+            Some(at) => fixed_window(self.bounds.resolve(at) - offset, grid, range),
+            None => windows_on(grid.shifted_back(offset), grid, offset, range),
+        };
+        let (start, end) = covered(&windows);
+        let plan = self.scan(&matrix.selector, SelectForm::Samples { start, end }, SeriesColumn::Values)?;
+        Ok(RangePlan { plan, windows })
+    }
+
+    /// Whatever has a range: a selector in brackets or a subquery.
+    pub fn plan_range(&self, expr: &Expr, grid: StepGrid) -> Result<RangePlan, Error> {
+        match &expr.without_parens().kind {
+            ExprKind::MatrixSelector(matrix) => self.plan_matrix_selector(matrix, grid),
+            ExprKind::Subquery(subquery) => self.plan_subquery(subquery, grid),
+            _ => Err(Error::internal(format!("expected a range vector, found {:?}", expr.value_type()))),
+        }
+    }
+
+    /// An instant query of a range: its samples are the result.
+    pub fn plan_top_level_range(&self, expr: &Expr, grid: StepGrid) -> Result<PlannedValue, Error> {
+        let RangePlan { plan, windows } = self.plan_range(expr, grid)?;
+        let (start, end) = covered(&windows);
+        Ok(PlannedValue::Samples { plan, start, end })
+    }
+}
+
+fn refuse_extension(selector: &VectorSelector) -> Result<(), Error> {
+    match selector.extension {
+        None => Ok(()),
+        Some(_) => Err(not_supported("the anchored or smoothed modifier")),
+    }
+}
+
+/// Windows whose right edges are the steps of `ends`, evaluated at the steps of `grid`.
+pub fn windows_on(ends: StepGrid, grid: StepGrid, _offset: DurationMs, range: DurationMs) -> RangeWindows {
+    RangeWindows {
+        first_end_ms: ends.start().0,
+        end_step_ms: ends.step().0,
+        first_eval_ms: grid.start().0,
+        eval_step_ms: grid.step().0,
+        step_count: grid.step_count(),
+        range_ms: range.0,
+    }
+}
+
+/// The same window at every step of `grid`.
+pub fn fixed_window(end: TimestampMs, grid: StepGrid, range: DurationMs) -> RangeWindows {
+    RangeWindows {
+        first_end_ms: end.0,
+        end_step_ms: 0,
+        first_eval_ms: grid.start().0,
+        eval_step_ms: grid.step().0,
+        step_count: grid.step_count(),
+        range_ms: range.0,
+    }
+}
+
+/// What all windows together cover: `start < t ≤ end`.
+pub fn covered(windows: &RangeWindows) -> (TimestampMs, TimestampMs) {
+    let first_end = TimestampMs(windows.first_end_ms);
+    let moved = windows.end_step_ms.saturating_mul(windows.step_count.saturating_sub(1) as i64);
+    (first_end - DurationMs(windows.range_ms), first_end + DurationMs(moved))
+}
