@@ -3,9 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::Error;
+use arrow::record_batch::RecordBatch;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::displayable;
+use datafusion::physical_planner::PhysicalPlanner;
+
+use super::collect::{query_error, samples_value, scalar_value, vector_value};
+use super::session::{physical_planner, session_state};
+use crate::error::{Error, ErrorKind};
 use crate::model::{Annotation, DurationMs, QueryContext, QueryValue, StepGrid, TimestampMs};
+use crate::promql::{PlanOptions, PlannedQuery, PlannedValue, plan_query};
 use crate::scan::SeriesSource;
+use crate::syntax::{ValueType, parse};
+
+/// A subquery of more steps than this is refused whatever the sample limit says: a row of it would be 80 MB.
+const SUBQUERY_STEPS_MAX: usize = 10_000_000;
 
 /// What holds for every query of an engine.
 #[derive(Clone, Debug)]
@@ -61,12 +74,13 @@ pub struct QueryResult {
 pub struct QueryEngine {
     source: Arc<dyn SeriesSource>,
     options: Arc<EngineOptions>,
+    runtime: Arc<RuntimeEnv>,
 }
 
 impl QueryEngine {
     /// An engine over a source.
     pub fn new(source: Arc<dyn SeriesSource>, options: EngineOptions) -> Self {
-        Self { source, options: Arc::new(options) }
+        Self { source, options: Arc::new(options), runtime: Arc::new(RuntimeEnv::default()) }
     }
 
     /// The source it reads from.
@@ -88,22 +102,111 @@ impl QueryEngine {
     }
 
     /// Evaluates at one time.
-    pub async fn instant(
-        &self,
-        _query: &str,
-        _time: TimestampMs,
-        _options: &QueryOptions,
-    ) -> Result<QueryResult, Error> {
-        Err(Error::internal("the planner has not landed yet"))
+    pub async fn instant(&self, query: &str, time: TimestampMs, options: &QueryOptions) -> Result<QueryResult, Error> {
+        self.run(query, Evaluation::Instant(time), options).await
     }
 
     /// Evaluates at every step of a grid.
-    pub async fn range(&self, _query: &str, _grid: StepGrid, _options: &QueryOptions) -> Result<QueryResult, Error> {
-        Err(Error::internal("the planner has not landed yet"))
+    pub async fn range(&self, query: &str, grid: StepGrid, options: &QueryOptions) -> Result<QueryResult, Error> {
+        self.run(query, Evaluation::Range(grid, grid.last()), options).await
     }
 
-    /// The plan of a query as text: logical, optimised, physical. Nothing is fetched.
-    pub async fn explain(&self, _query: &str, _grid: StepGrid, _options: &QueryOptions) -> Result<String, Error> {
-        Err(Error::internal("the planner has not landed yet"))
+    /// Evaluates at every step of a grid whose asked end lies behind its last step; `end()` and `range()` mean the asked one.
+    pub async fn range_to(
+        &self,
+        query: &str,
+        grid: StepGrid,
+        end: TimestampMs,
+        options: &QueryOptions,
+    ) -> Result<QueryResult, Error> {
+        self.run(query, Evaluation::Range(grid, end), options).await
     }
+
+    /// The plan of a query as text: logical, then physical. Nothing is fetched.
+    pub async fn explain(&self, query: &str, grid: StepGrid, options: &QueryOptions) -> Result<String, Error> {
+        let context = self.context(options);
+        let evaluation = match grid.step_count() {
+            1 => Evaluation::Instant(grid.start()),
+            _ => Evaluation::Range(grid, grid.last()),
+        };
+        let planned = self.plan(query, evaluation, options, &context)?;
+        let logical = match &planned.value {
+            PlannedValue::String(text) => return Ok(format!("string {text:?}\n")),
+            PlannedValue::Scalar(plan) | PlannedValue::Vector(plan) | PlannedValue::Samples { plan, .. } => plan,
+        };
+        let state = session_state(planned.grid.step_count(), Arc::clone(&self.runtime));
+        let physical = physical_planner().create_physical_plan(logical, &state).await.map_err(query_error)?;
+        Ok(format!(
+            "logical plan\n{}\n\nphysical plan\n{}",
+            logical.display_indent(),
+            displayable(physical.as_ref()).indent(false)
+        ))
+    }
+
+    fn plan(
+        &self,
+        query: &str,
+        evaluation: Evaluation,
+        options: &QueryOptions,
+        context: &QueryContext,
+    ) -> Result<PlannedQuery, Error> {
+        let expr = parse(query, &self.options.features).map_err(|error| Error::bad_data(error.render(query)))?;
+        let (grid, end, instant) = match evaluation {
+            Evaluation::Instant(time) => (StepGrid::instant(time), time, true),
+            Evaluation::Range(grid, end) => (grid, end, false),
+        };
+        if !instant && !matches!(expr.value_type(), ValueType::Vector | ValueType::Scalar) {
+            let found = expr.value_type().documented_name();
+            return Err(Error::bad_data(format!(
+                "invalid expression type {found:?} for range query, must be Scalar or instant Vector"
+            )));
+        }
+        let plan_options = PlanOptions {
+            grid,
+            end,
+            instant,
+            lookback: options.lookback.unwrap_or(self.options.lookback),
+            default_subquery_step: self.options.default_subquery_step,
+            subquery_steps_max: usize::try_from(self.options.samples_max).unwrap_or(usize::MAX).min(SUBQUERY_STEPS_MAX),
+        };
+        plan_query(&expr, plan_options, &self.source, context)
+    }
+
+    async fn run(&self, query: &str, evaluation: Evaluation, options: &QueryOptions) -> Result<QueryResult, Error> {
+        let context = self.context(options);
+        let planned = self.plan(query, evaluation, options, &context)?;
+        let work = self.execute(planned, matches!(evaluation, Evaluation::Instant(_)));
+        let value = match context.deadline {
+            None => work.await?,
+            Some(deadline) => tokio::time::timeout_at(deadline.into(), work)
+                .await
+                .unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "query timed out in expression evaluation")))?,
+        };
+        Ok(QueryResult { value, annotations: context.annotations.snapshot(), samples_loaded: context.samples_loaded() })
+    }
+
+    async fn execute(&self, planned: PlannedQuery, instant: bool) -> Result<QueryValue, Error> {
+        let grid = planned.grid;
+        match planned.value {
+            PlannedValue::String(text) => Ok(QueryValue::String { time: grid.start(), text }),
+            PlannedValue::Scalar(plan) => scalar_value(&self.collect(&plan, grid).await?, grid, instant),
+            PlannedValue::Vector(plan) => vector_value(self.collect(&plan, grid).await?, grid, instant),
+            PlannedValue::Samples { plan, start, end } => samples_value(&self.collect(&plan, grid).await?, start, end),
+        }
+    }
+
+    async fn collect(&self, plan: &LogicalPlan, grid: StepGrid) -> Result<Vec<RecordBatch>, Error> {
+        let state = session_state(grid.step_count(), Arc::clone(&self.runtime));
+        let physical = physical_planner().create_physical_plan(plan, &state).await.map_err(query_error)?;
+        datafusion::physical_plan::collect(physical, state.task_ctx()).await.map_err(query_error)
+    }
+}
+
+/// When a query is evaluated.
+#[derive(Copy, Clone, Debug)]
+enum Evaluation {
+    /// At one time.
+    Instant(TimestampMs),
+    /// On a grid; the asked end need not lie on it.
+    Range(StepGrid, TimestampMs),
 }

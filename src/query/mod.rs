@@ -1,5 +1,7 @@
 //! L6: the engine as the rest of the program sees it.
 
+mod collect;
 mod engine;
+mod session;
 
 pub use engine::{EngineOptions, QueryEngine, QueryOptions, QueryResult};

@@ -1,0 +1,64 @@
+//! The engine over a store in memory: the plan runs, from text to tables.
+
+use std::sync::Arc;
+
+use quiver::model::{DurationMs, QueryValue, StepGrid, StepsTable, TimestampMs};
+use quiver::query::{EngineOptions, QueryEngine, QueryOptions};
+use quiver::testing::MemoryStore;
+
+fn engine(interval_ms: i64, lines: &[&str]) -> QueryEngine {
+    let store = MemoryStore::new();
+    store.load(lines, TimestampMs(0), DurationMs(interval_ms)).expect("the notation is well-formed");
+    QueryEngine::new(Arc::new(store), EngineOptions::default())
+}
+
+/// Rows as `labels: cell cell _`, in the order of the answer.
+fn rows(value: &QueryValue) -> Vec<String> {
+    let batches = match value {
+        QueryValue::Vector { batches, .. } | QueryValue::Matrix { batches, .. } => batches,
+        QueryValue::Scalar { value, .. } => return vec![value.to_string()],
+        other => panic!("no table in {other:?}"),
+    };
+    let mut rows = Vec::new();
+    for batch in batches {
+        let table = StepsTable::try_new(batch).expect("a steps table");
+        for row in 0..table.row_count() {
+            let cells: Vec<String> =
+                table.row(row).map(|cell| cell.map_or_else(|| "_".to_owned(), |value| value.to_string())).collect();
+            rows.push(format!("{}: {}", table.labels(row), cells.join(" ")));
+        }
+    }
+    rows
+}
+
+async fn range(engine: &QueryEngine, query: &str, end_ms: i64, step_ms: i64) -> Vec<String> {
+    let grid = StepGrid::try_new(TimestampMs(0), TimestampMs(end_ms), DurationMs(step_ms)).expect("a grid");
+    let result = engine.range(query, grid, &QueryOptions::default()).await;
+    rows(&result.unwrap_or_else(|error| panic!("{query}: {error}")).value)
+}
+
+#[tokio::test]
+async fn every_kind_of_plan_runs() {
+    let engine = engine(
+        60_000,
+        &[
+            r#"requests_total{job="a",instance="1"} 0+60x10"#,
+            r#"requests_total{job="a",instance="2"} 0+120x10"#,
+            r#"requests_total{job="b",instance="1"} 0+30x10"#,
+            r#"limit{job="a"} 5x10"#,
+        ],
+    );
+    for (query, expected) in [
+        ("sum by (job) (rate(requests_total[2m]))", &[r#"{job="a"}: _ 3 3"#, r#"{job="b"}: _ 0.5 0.5"#][..]),
+        ("max(requests_total) - 100", &["{}: -100 500 1100"]),
+        ("scalar(limit) * 2", &["{}: 10 10 10"]),
+        ("sum by (job) (requests_total) > on (job) limit", &[r#"{job="a"}: _ 900 1800"#]),
+        (
+            "count_over_time(requests_total{job=\"b\"}[3m:1m]) or absent(nothing{x=\"1\"})",
+            &[r#"{instance="1", job="b"}: 1 3 3"#, r#"{x="1"}: 1 1 1"#],
+        ),
+        ("limit @ 60 + time()", &[r#"{job="a"}: 5 305 605"#]),
+    ] {
+        assert_eq!(range(&engine, query, 600_000, 300_000).await, expected, "{query}");
+    }
+}
