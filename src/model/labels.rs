@@ -254,6 +254,19 @@ impl EncodedLabelsBuilder {
     }
 }
 
+/// A label name, encoded once to be looked up many times.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct EncodedLabelName(Box<[u8]>);
+
+impl EncodedLabelName {
+    /// Any name.
+    pub fn new(name: &str) -> Self {
+        let mut bytes = Vec::with_capacity(name.len() + 1);
+        encode_text(name.as_bytes(), &mut bytes);
+        Self(bytes.into())
+    }
+}
+
 /// A set of label names, encoded once, to keep or drop many times.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct LabelNames(Vec<Vec<u8>>);
@@ -324,9 +337,12 @@ impl<'a> LabelsRef<'a> {
 
     /// The value of a label.
     pub fn get(self, name: &str) -> Option<Cow<'a, str>> {
-        let mut wanted = Vec::with_capacity(name.len() + 1);
-        encode_text(name.as_bytes(), &mut wanted);
-        self.raw_pairs().find(|pair| pair.encoded_name() == wanted).map(|pair| decode_text(pair.value()))
+        self.get_encoded(&EncodedLabelName::new(name))
+    }
+
+    /// The value of a label whose name was encoded before; allocates only for a value with a zero or a one byte.
+    pub fn get_encoded(self, name: &EncodedLabelName) -> Option<Cow<'a, str>> {
+        self.raw_pairs().find(|pair| *pair.encoded_name() == *name.0).map(|pair| decode_text(pair.value()))
     }
 
     /// Is it the empty set?

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{GoRegex, GoRegexError, LabelsRef, format_label_name, quote_label_value};
+use super::{EncodedLabelName, GoRegex, GoRegexError, LabelsRef, format_label_name, quote_label_value};
 
 /// How a matcher compares.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -55,9 +55,9 @@ impl Matcher {
     pub fn compile(&self) -> Result<CompiledMatcher, GoRegexError> {
         let pattern = match self.op {
             MatchOp::Equal | MatchOp::NotEqual => None,
-            MatchOp::Regex | MatchOp::NotRegex => Some(GoRegex::anchored(&self.value)?),
+            MatchOp::Regex | MatchOp::NotRegex => Some(GoRegex::anchored_without_groups(&self.value)?),
         };
-        Ok(CompiledMatcher { matcher: self.clone(), pattern })
+        Ok(CompiledMatcher { name: EncodedLabelName::new(&self.name), matcher: self.clone(), pattern })
     }
 }
 
@@ -72,6 +72,7 @@ impl fmt::Display for Matcher {
 #[derive(Clone, Debug)]
 pub struct CompiledMatcher {
     matcher: Matcher,
+    name: EncodedLabelName,
     pattern: Option<GoRegex>,
 }
 
@@ -85,6 +86,11 @@ impl CompiledMatcher {
             MatchOp::Regex => pattern_matches(),
             MatchOp::NotRegex => !pattern_matches(),
         }
+    }
+
+    /// Does a label set match?
+    pub fn match_labels(&self, labels: LabelsRef<'_>) -> bool {
+        self.matches(labels.get_encoded(&self.name).as_deref().unwrap_or(""))
     }
 
     /// The matcher it was made from.
@@ -105,11 +111,60 @@ impl CompiledMatchers {
 
     /// Do all of them match this label set?
     pub fn match_labels(&self, labels: LabelsRef<'_>) -> bool {
-        self.0.iter().all(|matcher| matcher.matches(labels.get(&matcher.matcher.name).as_deref().unwrap_or("")))
+        self.0.iter().all(|matcher| matcher.match_labels(labels))
     }
 
     /// One by one.
     pub fn iter(&self) -> impl Iterator<Item = &CompiledMatcher> {
         self.0.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Labels;
+
+    fn matches(labels: &Labels, matchers: &[Matcher]) -> bool {
+        let compiled = CompiledMatchers::compile(matchers).expect("valid patterns");
+        compiled.match_labels(labels.encode().as_ref())
+    }
+
+    #[test]
+    fn a_missing_label_equals_the_empty_text() {
+        let labels = Labels::from_pairs([("__name__", "up"), ("job", "api"), ("odd\u{1}", "a\u{0}b")]);
+        for (name, op, value, expected) in [
+            ("job", MatchOp::Equal, "api", true),
+            ("job", MatchOp::Equal, "ap", false),
+            ("job", MatchOp::NotEqual, "api", false),
+            ("job", MatchOp::Regex, "a.*|b", true),
+            ("job", MatchOp::Regex, "a", false),
+            ("job", MatchOp::NotRegex, "a", true),
+            ("zone", MatchOp::Equal, "", true),
+            ("zone", MatchOp::NotEqual, "", false),
+            ("zone", MatchOp::NotEqual, "eu", true),
+            ("zone", MatchOp::Regex, ".*", true),
+            ("zone", MatchOp::Regex, ".+", false),
+            ("zone", MatchOp::Regex, "eu|", true),
+            ("zone", MatchOp::NotRegex, "eu", true),
+            ("jo", MatchOp::Equal, "", true),
+            ("odd\u{1}", MatchOp::Regex, "a\\x00b", true),
+        ] {
+            let matcher = Matcher::new(name, op, value);
+            assert_eq!(matches(&labels, std::slice::from_ref(&matcher)), expected, "{matcher}");
+        }
+    }
+
+    #[test]
+    fn all_matchers_must_match_and_none_always_do() {
+        let labels = Labels::from_pairs([("job", "api")]);
+        assert!(matches(&labels, &[]));
+        assert!(!matches(&labels, &[Matcher::equal("job", "api"), Matcher::equal("zone", "eu")]));
+    }
+
+    #[test]
+    fn a_bad_pattern_is_told_with_gos_words() {
+        let error = CompiledMatchers::compile(&[Matcher::new("a", MatchOp::Regex, "[a")]).expect_err("no end");
+        assert_eq!(error.to_string(), "error parsing regexp: missing closing ]: `[a`");
     }
 }

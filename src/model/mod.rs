@@ -19,7 +19,8 @@ pub use annotation::{Annotation, AnnotationKind, AnnotationSink};
 pub use duration::{DurationMs, ParseDurationError};
 pub use go_regex::{GoRegex, GoRegexError};
 pub use labels::{
-    EncodedLabels, EncodedLabelsBuilder, LabelNames, LabelPairsError, Labels, LabelsBuilder, LabelsError, LabelsRef,
+    EncodedLabelName, EncodedLabels, EncodedLabelsBuilder, LabelNames, LabelPairsError, Labels, LabelsBuilder,
+    LabelsError, LabelsRef,
 };
 pub use matcher::{CompiledMatcher, CompiledMatchers, MatchOp, Matcher};
 pub use metric_metadata::MetricMetadata;
