@@ -2,13 +2,21 @@
 
 mod answer;
 mod compare;
+mod evaluator;
+mod explain;
 mod reader;
+mod report;
+mod rerun;
+mod runner;
 mod script;
 mod tolerance;
 
 pub use answer::{AnnotatedAnswer, Answer};
 pub use compare::{check_annotations, check_answer, check_failure, check_value};
+pub use evaluator::Evaluator;
 pub use reader::{ReadError, read_script};
+pub use report::{CaseReport, Counts, Explanation, Failure, FileReport, Outcome, Report};
+pub use runner::{RunOptions, run_files, run_script};
 pub use script::{
     Command, CommandKind, Eval, EvalTime, Expectation, ExpectedSeries, ExpectedValue, Load, LoadSeries, Script,
     TextPattern,
