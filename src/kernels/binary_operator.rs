@@ -1,5 +1,7 @@
 //! The binary operators between two floats.
 
+use super::go_math;
+
 /// An operator that gives a number.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ArithmeticOp {
@@ -29,8 +31,8 @@ impl ArithmeticOp {
             Self::Mul => left * right,
             Self::Div => left / right,
             Self::Mod => left % right,
-            Self::Pow => left.powf(right),
-            Self::Atan2 => left.atan2(right),
+            Self::Pow => go_math::pow(left, right),
+            Self::Atan2 => go_math::atan2(left, right),
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Every function here follows Prometheus v3.14 to the order of its additions, so that answers agree to the last digit.
 //! Never use fused multiply-add, vectorised sums or Rust's own `f64::min`/`max` here: all three change results. (The one
-//! exception is stated where it stands: Go's `exp` itself is fused on amd64.)
+//! exception is `go_math::exp`: Go's own is fused.)
 
 mod binary_operator;
 mod calendar;
@@ -10,6 +10,7 @@ mod cells;
 mod classic_buckets;
 mod counter_functions;
 mod go_float;
+mod go_math;
 mod instant_function;
 mod kahan_sum;
 mod kernel_error;
