@@ -103,7 +103,7 @@ impl<T> Future for CpuTask<T> {
         Pin::new(&mut self.0).poll(context).map_err(|failed| {
             if failed.is_panic() {
                 // The panic hook has logged where; the text of the panic may hold data of the query.
-                Error::internal("the query was given up because of a defect in quiver; its log says where")
+                Error::internal("the request was given up because of a defect in quiver; its log says where")
             } else {
                 Error::new(ErrorKind::Canceled, "query was canceled because the server is shutting down")
             }

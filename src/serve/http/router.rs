@@ -44,7 +44,11 @@ pub fn router(state: ApiState) -> Router {
         served
     } else {
         let home = format!("{prefix}/");
-        Router::new().route("/", get(move || async move { Redirect::temporary(&home) })).nest(&prefix, served)
+        // A nested "/" is only the prefix without a slash at its end.
+        Router::new()
+            .route(&home, get(page::index))
+            .nest(&prefix, served)
+            .route("/", get(move || async move { Redirect::temporary(&home) }))
     };
     router
         .route(&metrics_path, get(metrics))

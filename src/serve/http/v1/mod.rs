@@ -2,9 +2,11 @@
 
 mod evaluation;
 mod explain;
+mod labels;
 mod metadata;
 mod not_built;
 mod rules;
+mod series;
 mod series_request;
 mod status;
 
@@ -17,7 +19,9 @@ use super::state::ApiState;
 pub(super) fn routes() -> Router<ApiState> {
     Router::new()
         .route("/explain", get(explain::explain).post(explain::explain).options(no_content))
-        .route("/series", axum::routing::delete(not_built::delete_series).options(no_content))
+        .route("/series", get(series::series).post(series::series).delete(not_built::delete_series).options(no_content))
+        .route("/labels", get(labels::names).post(labels::names).options(no_content))
+        .route("/label/{name}/values", get(labels::values).options(no_content))
         .route("/metadata", get(metadata::metadata).options(no_content))
         .route("/rules", get(rules::rules).options(no_content))
         .route("/alerts", get(rules::alerts).options(no_content))

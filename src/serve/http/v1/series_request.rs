@@ -10,11 +10,34 @@ use serde::Serialize;
 
 use super::evaluation::{proxied_headers, within_deadline};
 use crate::error::Error;
-use crate::model::{MetadataRequest, QueryContext};
+use crate::model::{Matcher, MetadataRequest, QueryContext};
 use crate::query::QueryOptions;
 use crate::scan::SeriesSource;
 use crate::serve::http::respond::{ApiError, Notes, json_response, success_json};
 use crate::serve::http::state::ApiState;
+use crate::syntax::{self, ExprKind, Features, VectorSelector};
+
+/// What the parser says of a selector that matches everything.
+const EVERYTHING_SELECTED: &str = "vector selector must contain at least one non-empty matcher";
+
+/// Reads one `match[]`: a selector of series without a range, an offset or a time.
+pub(super) fn selector_of(text: &str) -> Result<Vec<Matcher>, Error> {
+    // No gate concerns a plain selector.
+    let expr = match syntax::parse(text, &Features::default()) {
+        Ok(expr) => expr,
+        // It is weighed with the others, and refused in the words for a `match[]`.
+        Err(error) if error.message == EVERYTHING_SELECTED => return Ok(Vec::new()),
+        Err(error) => return Err(Error::bad_data(error.render(text))),
+    };
+    match expr.kind {
+        ExprKind::VectorSelector(selector) if is_plain(&selector) => Ok(selector.matchers),
+        _ => Err(Error::bad_data(format!("{text:?} is not a selector of series, such as up{{job=\"a\"}}"))),
+    }
+}
+
+fn is_plain(selector: &VectorSelector) -> bool {
+    selector.offset.is_none() && selector.at.is_none() && selector.extension.is_none()
+}
 
 /// Asks the source of the running engine and answers with what it says, or with its error; warnings go with both.
 pub(super) async fn answer<T, F, Fut>(state: &ApiState, headers: &HeaderMap, ask: F) -> Result<Response, ApiError>
