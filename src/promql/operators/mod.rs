@@ -25,7 +25,7 @@ pub use node::{SeriesNode, SeriesPlanner};
 pub use quantile::GroupQuantile;
 pub use scalar_of::ScalarOf;
 pub use set_operator::{SetOperator, SetOperatorKind};
-pub use sort_vector::SortVector;
+pub use sort_vector::{SortByLabel, SortVector};
 pub use table::{Grouping, Table};
 pub use top::{Parameter, Top, TopKind};
 pub use unique_series::{Duplicates, UniqueSeries};

@@ -6,7 +6,7 @@ use arrow::record_batch::RecordBatch;
 
 use super::{Grouping, SeriesOperator, Table};
 use crate::error::Error;
-use crate::kernels::{parse_k, select_top};
+use crate::kernels::{parse_k_per_step, select_top};
 use crate::model::StepsTableBuilder;
 use crate::promql::functions::labels::LabelSelection;
 
@@ -81,11 +81,12 @@ impl SeriesOperator for Top {
         let mut kept = vec![false; table.row_count() * self.step_count];
         let mut order = Vec::new();
         let (mut rows_here, mut values) = (Vec::new(), Vec::new());
-        for (step, parameter) in parameters.iter().enumerate() {
-            if table.row_count() == 0 {
-                break;
-            }
-            let k = parse_k(*parameter).map_err(Error::execution)?;
+        let counts = match &self.parameter {
+            // The column of a table without rows is unknown, and there is nothing to choose from.
+            Parameter::Column(_) if table.row_count() == 0 => vec![0; self.step_count],
+            _ => parse_k_per_step(&parameters).map_err(Error::execution)?,
+        };
+        for (step, k) in counts.iter().copied().enumerate() {
             for rows in &grouping.rows {
                 rows_here.clear();
                 values.clear();

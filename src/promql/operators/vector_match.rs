@@ -23,6 +23,10 @@ pub struct VectorMatch {
     pub labels: LabelSelection,
     /// Labels that the many side takes from the one side.
     pub include: Vec<String>,
+    /// What stands in for a missing left sample (`fill`, `fill_left`).
+    pub fill_left: Option<f64>,
+    /// What stands in for a missing right sample (`fill`, `fill_right`).
+    pub fill_right: Option<f64>,
     /// Does the result lose its metric name (arithmetic, `bool`)?
     pub drop_name: bool,
     /// Steps a row.
@@ -40,7 +44,9 @@ impl SeriesOperator for VectorMatch {
     fn describe(&self) -> String {
         let include =
             if self.include.is_empty() { String::new() } else { format!(" include {}", self.include.join(",")) };
-        format!("{} {:?} {}{include}", self.operator.label(), self.cardinality, self.labels.describe())
+        let fill = |side, value: Option<f64>| value.map_or(String::new(), |value| format!(" fill_{side}({value})"));
+        let fills = fill("left", self.fill_left) + &fill("right", self.fill_right);
+        format!("{} {:?} {}{include}{fills}", self.operator.label(), self.cardinality, self.labels.describe())
     }
 
     fn step_count(&self) -> usize {
@@ -52,38 +58,52 @@ impl SeriesOperator for VectorMatch {
         let swapped = self.cardinality == Cardinality::OneToMany;
         let (many, one) = if swapped { (&inputs[1], &inputs[0]) } else { (&inputs[0], &inputs[1]) };
         let matching = match_group(&self.labels);
-        let many_any: Vec<bool> = (0..self.step_count).map(|step| many.any_at(step)).collect();
+        let fills = self.fill_left.is_some() || self.fill_right.is_some();
+        let many_any: Vec<bool> = (0..self.step_count).map(|step| fills || many.any_at(step)).collect();
         let one_groups = Grouping::by(one, &matching);
+        let (fill_many, fill_one) =
+            if swapped { (self.fill_right, self.fill_left) } else { (self.fill_left, self.fill_right) };
         self.refuse_duplicates(one, &one_groups, &many_any)?;
         let one_index = one_groups.index();
 
         let mut results = Results { series: Vec::new(), index: HashMap::new(), step_count: self.step_count };
-        let mut group_steps: HashMap<usize, Vec<bool>> = HashMap::new();
+        // Which steps of a match group have found a pair: one-to-one allows one, and the others may be filled.
+        let mut paired: HashMap<Vec<u8>, Vec<bool>> = HashMap::new();
         let mut key = Vec::new();
         for many_row in 0..many.row_count() {
             key.clear();
             matching.write(many.labels(many_row), &mut key);
-            let Some(group) = one_index.get(key.as_slice()).copied() else { continue };
-            for one_row in &one_groups.rows[group] {
-                let common = |step: &usize| many.cell(many_row, *step).is_some() && one.cell(*one_row, *step).is_some();
-                if !(0..self.step_count).any(|step| common(&step)) {
-                    continue;
-                }
-                let labels = self.result_labels(many.labels(many_row), one.labels(*one_row));
-                let at = results.row(labels, group);
-                for step in (0..self.step_count).filter(common) {
-                    if self.cardinality == Cardinality::OneToOne {
-                        let seen = group_steps.entry(group).or_insert_with(|| vec![false; self.step_count]);
-                        if std::mem::replace(&mut seen[step], true) {
-                            return Err(Error::execution(
-                                "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
-                            ));
-                        }
-                    }
-                    let (many_value, one_value) =
-                        (many.cell(many_row, step).unwrap_or_default(), one.cell(*one_row, step).unwrap_or_default());
-                    let (a, b) = if swapped { (one_value, many_value) } else { (many_value, one_value) };
-                    results.set(at, step, self.operator.apply(a, b, a))?;
+            let group = one_index.get(key.as_slice()).copied();
+            let one_rows = group.map_or(&[][..], |group| &one_groups.rows[group]);
+            if one_rows.is_empty() && fill_one.is_none() {
+                continue;
+            }
+            let steps = paired.entry(key.clone()).or_insert_with(|| vec![false; self.step_count]);
+            let mut unmatched: Vec<usize> =
+                (0..self.step_count).filter(|step| many.cell(many_row, *step).is_some()).collect();
+            for one_row in one_rows {
+                let (common, rest) = unmatched.into_iter().partition(|step| one.cell(*one_row, *step).is_some());
+                unmatched = rest;
+                let labels = (many.labels(many_row), one.labels(*one_row));
+                let cell = |step: usize| many.cell(many_row, step).zip(one.cell(*one_row, step));
+                self.pair(&mut results, &key, labels, steps, common, swapped, cell)?;
+            }
+            if let Some(fill) = fill_one {
+                let labels = (many.labels(many_row), LabelsRef::new(&key));
+                let cell = |step: usize| many.cell(many_row, step).zip(Some(fill));
+                self.pair(&mut results, &key, labels, steps, unmatched, swapped, cell)?;
+            }
+        }
+        if let Some(fill) = fill_many {
+            for (key, rows) in one_groups.keys.iter().zip(&one_groups.rows) {
+                let steps = paired.entry(key.clone()).or_insert_with(|| vec![false; self.step_count]);
+                for one_row in rows {
+                    let alone = (0..self.step_count)
+                        .filter(|step| one.cell(*one_row, *step).is_some() && !steps[*step])
+                        .collect();
+                    let labels = (LabelsRef::new(key), one.labels(*one_row));
+                    let cell = |step: usize| Some(fill).zip(one.cell(*one_row, step));
+                    self.pair(&mut results, key, labels, steps, alone, swapped, cell)?;
                 }
             }
         }
@@ -92,6 +112,36 @@ impl SeriesOperator for VectorMatch {
 }
 
 impl VectorMatch {
+    /// Computes the cells of two series of one match group at the steps where both have (or are given) a value. `labels` and
+    /// `cell` name the many side first.
+    #[expect(clippy::too_many_arguments, reason = "the two sides of a pair and where their result goes")]
+    fn pair(
+        &self,
+        results: &mut Results,
+        key: &[u8],
+        labels: (LabelsRef<'_>, LabelsRef<'_>),
+        paired: &mut [bool],
+        steps: Vec<usize>,
+        swapped: bool,
+        cell: impl Fn(usize) -> Option<(f64, f64)>,
+    ) -> Result<(), Error> {
+        if steps.is_empty() {
+            return Ok(());
+        }
+        let row = results.row(self.result_labels(labels.0, labels.1), key);
+        for step in steps {
+            let Some((many_value, one_value)) = cell(step) else { continue };
+            if std::mem::replace(&mut paired[step], true) && self.cardinality == Cardinality::OneToOne {
+                return Err(Error::execution(
+                    "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
+                ));
+            }
+            let (a, b) = if swapped { (one_value, many_value) } else { (many_value, one_value) };
+            results.set(row, step, self.operator.apply(a, b, a))?;
+        }
+        Ok(())
+    }
+
     /// Two samples of one match group on the "one" side are an error, matched or not, if the other side has any sample then.
     fn refuse_duplicates(&self, one: &Table, groups: &Grouping, many_any: &[bool]) -> Result<(), Error> {
         for (key, rows) in groups.keys.iter().zip(&groups.rows).filter(|(_, rows)| rows.len() > 1) {
@@ -152,16 +202,18 @@ pub fn match_group(labels: &LabelSelection) -> LabelSelection {
 /// Result rows by label set.
 struct Results {
     series: Vec<(Vec<u8>, Vec<Cell>)>,
-    index: HashMap<Vec<u8>, (usize, HashSet<usize>)>,
+    index: HashMap<Vec<u8>, (usize, HashSet<Vec<u8>>)>,
     step_count: usize,
 }
 
 impl Results {
-    /// The row of a label set; `group` is noted for it.
-    fn row(&mut self, labels: Vec<u8>, group: usize) -> usize {
+    /// The row of a label set; the match group is noted for it.
+    fn row(&mut self, labels: Vec<u8>, group: &[u8]) -> usize {
         let next = self.series.len();
         let (at, groups) = self.index.entry(labels.clone()).or_insert_with(|| (next, HashSet::new()));
-        groups.insert(group);
+        if !groups.contains(group) {
+            groups.insert(group.to_vec());
+        }
         if *at == next {
             self.series.push((labels, vec![Cell::default(); self.step_count]));
         }

@@ -77,9 +77,6 @@ impl Planner<'_> {
 
     fn plan_vector_vector(&self, binary: &Binary, grid: StepGrid) -> Result<LogicalPlan, Error> {
         let matching = matching_of(binary)?;
-        if matching.fill_left.is_some() || matching.fill_right.is_some() {
-            return Err(not_supported("the fill modifier"));
-        }
         let operator = cell_operator(binary)?;
         let inputs = vec![self.plan_vector(&binary.lhs, grid)?, self.plan_vector(&binary.rhs, grid)?];
         let node = VectorMatch {
@@ -87,6 +84,8 @@ impl Planner<'_> {
             cardinality: matching.cardinality,
             labels: matching_labels(matching),
             include: matching.include.clone(),
+            fill_left: matching.fill_left,
+            fill_right: matching.fill_right,
             drop_name: drops_name(operator),
             step_count: grid.step_count(),
         };

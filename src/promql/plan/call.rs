@@ -18,7 +18,9 @@ use crate::promql::functions::instant::{InstantCall, ScalarCall, ScalarFunctionK
 use crate::promql::functions::labels::{LabelJoin, LabelReplace};
 use crate::promql::functions::range::RangeCall;
 use crate::promql::functions::steps::StepTimes;
-use crate::promql::operators::{Absent, ClassicHistogram, Duplicates, HistogramCall, ScalarOf, SortVector};
+use crate::promql::operators::{
+    Absent, ClassicHistogram, Duplicates, HistogramCall, ScalarOf, SortByLabel, SortVector,
+};
 use crate::scan::SeriesColumn;
 use crate::syntax::{Call, Expr, ExprKind};
 
@@ -43,7 +45,7 @@ impl Planner<'_> {
             "absent_over_time" => self.plan_absent_over_time(function, grid),
             "label_replace" => self.plan_label_replace(function, grid),
             "label_join" => self.plan_label_join(function, grid),
-            "sort" | "sort_desc" => self.plan_sort(function, expr, grid),
+            "sort" | "sort_desc" | "sort_by_label" | "sort_by_label_desc" => self.plan_sort(function, expr, grid),
             "histogram_quantile" | "histogram_fraction" => self.plan_classic_histogram(function, grid),
             // These look at native histograms only; on floats they have no result.
             "histogram_avg" | "histogram_count" | "histogram_sum" | "histogram_stddev" | "histogram_stdvar" => {
@@ -250,7 +252,17 @@ impl Planner<'_> {
             self.context.annotations.add(Annotation::promql_warning(text, expr.span.clone()));
             return Ok(vector);
         }
-        apply(SortVector { descending: function.function.name == "sort_desc" }, vec![vector])
+        let descending = function.function.name.ends_with("_desc");
+        if function.args.len() == 1 {
+            return apply(SortVector { descending }, vec![vector]);
+        }
+        let labels = function.args[1..]
+            .iter()
+            .map(|arg| {
+                self.plan_label_name(arg, |name| format!("invalid label name in {}(): {name}", function.function.name))
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        apply(SortByLabel { labels, descending }, vec![vector])
     }
 
     fn plan_classic_histogram(&self, function: &Call, grid: StepGrid) -> Result<LogicalPlan, Error> {
