@@ -24,12 +24,43 @@ pub struct ListenOptions {
     pub connections_max: usize,
     /// At most so long may the head of a request take, and a connection rest between two requests.
     pub read_timeout: Duration,
+    /// What holds for connections that speak HTTP/2, gRPC above all.
+    pub http2: Http2Options,
+}
+
+/// Limits of an HTTP/2 connection.
+#[derive(Copy, Clone, Debug)]
+pub struct Http2Options {
+    /// Bytes of one request that may be on their way before they are read.
+    pub stream_window_bytes: u32,
+    /// The same for all requests of a connection together.
+    pub connection_window_bytes: u32,
+    /// At most so many requests of one connection are answered at a time.
+    pub streams_max: u32,
+    /// A connection that has been silent for so long is asked whether it lives.
+    pub keep_alive_interval: Duration,
+    /// A connection that has not answered for so long is closed.
+    pub keep_alive_timeout: Duration,
+}
+
+impl Default for Http2Options {
+    /// The connection's window is also the budget of small messages: h2 closes a connection whose small DATA frames have used half
+    /// of it up, so it is wide although requests are short.
+    fn default() -> Self {
+        Self {
+            stream_window_bytes: 1 << 20,
+            connection_window_bytes: 16 << 20,
+            streams_max: 256,
+            keep_alive_interval: Duration::from_secs(30),
+            keep_alive_timeout: Duration::from_secs(20),
+        }
+    }
 }
 
 impl Default for ListenOptions {
     /// As many connections as one process has files by default on most systems can hold with room for downstreams.
     fn default() -> Self {
-        Self { connections_max: 4_096, read_timeout: Duration::from_secs(300) }
+        Self { connections_max: 4_096, read_timeout: Duration::from_secs(300), http2: Http2Options::default() }
     }
 }
 
@@ -112,7 +143,14 @@ impl Connection {
         }));
         let mut builder = Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(options.read_timeout);
-        builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(options.read_timeout));
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(options.http2.stream_window_bytes)
+            .initial_connection_window_size(options.http2.connection_window_bytes)
+            .max_concurrent_streams(options.http2.streams_max)
+            .keep_alive_interval(Some(options.http2.keep_alive_interval))
+            .keep_alive_timeout(options.http2.keep_alive_timeout);
         let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
         // A client that goes away, or that does not speak HTTP, is its own affair.
         if let Err(error) = watcher.watch(connection).await {
