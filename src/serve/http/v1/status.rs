@@ -25,6 +25,7 @@ pub(super) async fn build_info() -> Response {
         "goVersion": "",
         "application": "Quiver",
         "applicationVersion": env!("CARGO_PKG_VERSION"),
+        "applicationRevision": env!("QUIVER_COMMIT"),
     }))
 }
 
