@@ -1,4 +1,5 @@
 //! L8: listeners and wire formats.
 
+pub mod grpc;
 pub mod http;
 pub mod listen;

@@ -15,7 +15,7 @@ use crate::model::{DurationMs, Matcher, MetadataRequest, TimestampMs};
 pub(super) const FORM_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// More points than this plus one in a series of a range query are refused.
-const RANGE_INTERVALS_MAX: i128 = 11_000;
+pub(in crate::serve) const RANGE_INTERVALS_MAX: i128 = 11_000;
 
 /// Texts by which Go clients say "from the beginning" and "to the end": their years have more than four digits.
 const GO_MIN_TIME: &str = "-292273086-05-16T16:47:06Z";

@@ -19,14 +19,14 @@ const SHOWN_MAX: usize = 10;
 
 /// What is said beside an answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Notes {
-    pub(super) warnings: Vec<String>,
-    pub(super) infos: Vec<String>,
+pub(in crate::serve) struct Notes {
+    pub(in crate::serve) warnings: Vec<String>,
+    pub(in crate::serve) infos: Vec<String>,
 }
 
 impl Notes {
     /// Renders annotations against their query, sorted so that the same query always says the same, ten of each kind.
-    pub(super) fn new(annotations: &[Annotation], query: &str) -> Self {
+    pub(in crate::serve) fn new(annotations: &[Annotation], query: &str) -> Self {
         let render = |kind: AnnotationKind| {
             let of_kind = annotations.iter().filter(|annotation| annotation.kind == kind);
             let mut texts: Vec<String> = of_kind.map(|annotation| annotation.render(query)).collect();
@@ -41,7 +41,7 @@ impl Notes {
     }
 
     /// Says that `limit` cut the answer, before everything else.
-    pub(super) fn add_truncated(&mut self) {
+    pub(in crate::serve) fn add_truncated(&mut self) {
         self.warnings.insert(0, "results truncated due to limit".to_owned());
     }
 }

@@ -147,7 +147,7 @@ impl ApiState {
     }
 
     /// Where queries are evaluated.
-    pub(super) fn cpu(&self) -> CpuPool {
+    pub(in crate::serve) fn cpu(&self) -> CpuPool {
         self.0.options.cpu.clone().unwrap_or_else(CpuPool::current)
     }
 

@@ -18,13 +18,13 @@ use crate::serve::http::state::ApiState;
 const GRACE: Duration = Duration::from_millis(500);
 
 /// The time of the request, for parameters that were left out.
-pub(super) fn now() -> TimestampMs {
+pub(in crate::serve) fn now() -> TimestampMs {
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     TimestampMs(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// Values of the headers that are passed on to the downstreams. Of a header that came twice the first one, as promxy does.
-pub(super) fn proxied_headers(state: &ApiState, headers: &HeaderMap) -> Vec<(String, String)> {
+pub(in crate::serve) fn proxied_headers(state: &ApiState, headers: &HeaderMap) -> Vec<(String, String)> {
     let names = state.options().proxied_headers.iter();
     names.filter_map(|name| Some((name.as_str().to_owned(), headers.get(name)?.to_str().ok()?.to_owned()))).collect()
 }
@@ -51,7 +51,7 @@ pub(super) fn query_options(state: &ApiState, headers: &HeaderMap, form: &Form) 
 }
 
 /// Waits for work that knows its own deadline, and a little longer.
-pub(super) async fn within_deadline<T>(timeout: Duration, task: CpuTask<Result<T, Error>>) -> Result<T, Error> {
+pub(in crate::serve) async fn within_deadline<T>(timeout: Duration, task: CpuTask<Result<T, Error>>) -> Result<T, Error> {
     match tokio::time::timeout(timeout.saturating_add(GRACE), task).await {
         Ok(ended) => ended?,
         Err(_) => Err(Error::new(ErrorKind::Timeout, "query timed out in expression evaluation")),
@@ -60,27 +60,27 @@ pub(super) async fn within_deadline<T>(timeout: Duration, task: CpuTask<Result<T
 
 /// When which part of a query took how long.
 #[derive(Copy, Clone, Debug)]
-pub(super) struct Timings {
+pub(in crate::serve) struct Timings {
     /// Until the query got a slot and a thread.
-    pub(super) queued: Duration,
+    pub(in crate::serve) queued: Duration,
     /// From then to its result.
-    pub(super) evaluated: Duration,
+    pub(in crate::serve) evaluated: Duration,
 }
 
 /// A query as the API sees it: how to evaluate it, and how long it may take.
-pub(super) struct Evaluation<F> {
+pub(in crate::serve) struct Evaluation<F> {
     /// `instant` or `range`, for the metrics.
-    pub(super) kind: &'static str,
+    pub(in crate::serve) kind: &'static str,
     /// The timeout of the request.
-    pub(super) timeout: Option<Duration>,
+    pub(in crate::serve) timeout: Option<Duration>,
     /// Starts it.
-    pub(super) start: F,
+    pub(in crate::serve) start: F,
 }
 
 /// Waits for a slot, evaluates on the cpu pool, then runs `finish` there, too. Dropping the future aborts the query.
 ///
 /// Errors about the query text are said to be about parameter `query`, as Prometheus says it.
-pub(super) async fn evaluate<F, Fut, T>(
+pub(in crate::serve) async fn evaluate<F, Fut, T>(
     state: &ApiState,
     evaluation: Evaluation<F>,
     finish: impl FnOnce(QueryResult, Timings) -> T + Send + 'static,

@@ -1,6 +1,6 @@
 //! `/api/v1`.
 
-mod evaluation;
+pub(in crate::serve) mod evaluation;
 mod explain;
 mod labels;
 mod metadata;

@@ -1,0 +1,8 @@
+//! The messages of proto/quiver/v1, with client and server, as build.rs has generated them.
+
+#![allow(missing_docs, clippy::all, reason = "generated")]
+
+tonic::include_proto!("quiver.v1");
+
+/// The compiled descriptions of all messages, for reflection.
+pub const FILE_DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/quiver_descriptors.bin"));
