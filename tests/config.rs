@@ -206,6 +206,28 @@ fn check_reports_a_good_file_with_its_warnings_and_a_bad_one_with_its_errors() {
     assert_eq!(error.err(), Some(format!("{}: cannot read the config file: there is no such file", missing.display())));
 }
 
+/// A file at the limits of the reader takes seconds at most in a debug build: nothing in it is looked for one by one.
+#[test]
+fn the_largest_files_are_read_or_refused_in_one_pass() {
+    let many = 60_000;
+    let join = |item: &dyn Fn(usize) -> String| (0..many).map(item).collect::<Vec<_>>().join(", ");
+    let group = |body: String| format!("promxy: {{server_groups: [{{static_configs: [{{targets: [a]}}], {body}}}]}}");
+    let targets = format!(
+        "promxy: {{server_groups: [{{static_configs: [{{targets: [{}]}}]}}]}}",
+        join(&|index| format!("\"t{index}:1\""))
+    );
+    let loaded = config::parse(&targets, "f.yml").unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(loaded.config.promxy.server_groups[0].static_configs[0].targets.len(), many);
+    for body in [
+        format!("http_headers: {{{}}}", join(&|index| format!("h{index}: a"))),
+        format!("labels: {{{}}}", join(&|index| format!("l{index}: a"))),
+    ] {
+        assert!(config::parse(&group(body), "f.yml").is_ok());
+    }
+    let error = config::parse(&group(join(&|index| format!("k{index}: a"))), "f.yml").expect_err("unknown keys");
+    assert!(error.problems().len() <= 1000, "{}", error.problems().len());
+}
+
 #[test]
 fn the_reference_page_is_up_to_date() {
     let page = config::reference_markdown();

@@ -1,6 +1,6 @@
 //! Names and values of HTTP headers in config files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::problem::{Problems, quote};
 use super::secret::Secret;
@@ -24,13 +24,14 @@ const OURS: [&str; 11] = [
 /// `http_headers`.
 pub(super) fn read_headers(item: &Item<'_>, problems: &mut Problems) -> BTreeMap<String, Secret> {
     let mut headers: BTreeMap<String, Secret> = BTreeMap::new();
+    let mut folded_names = HashSet::new();
     for entry in item.entries(problems) {
         let name = entry.key();
         if !is_token(name) {
             entry.error(problems, format!("{} is not the name of a header", quote(name)));
         } else if OURS.iter().any(|own| own.eq_ignore_ascii_case(name)) {
             entry.error(problems, "this header is set by Quiver itself and cannot be set here");
-        } else if headers.keys().any(|other| other.eq_ignore_ascii_case(name)) {
+        } else if !folded_names.insert(name.to_ascii_lowercase()) {
             entry.error(problems, "this header stands here twice (capitals do not matter in headers)");
         } else if let Some(value) = read_header_value(&entry, problems) {
             headers.insert(name.to_owned(), value);

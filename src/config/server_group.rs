@@ -1,6 +1,6 @@
 //! `promxy.server_groups[]`: one set of replicas that hold the same data.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -405,11 +405,12 @@ fn check_group(item: &Item<'_>, section: &Section<'_>, group: &ServerGroupConfig
 fn read_static_config(item: &Item<'_>, problems: &mut Problems) -> StaticConfig {
     let section = Section::open(item, &STATIC_CONFIG_KEYS, &[&SERVER_GROUP_KEYS], problems);
     let mut config = StaticConfig::default();
+    let mut seen = HashSet::new();
     for item in section.get("targets").map(|item| item.items(problems)).unwrap_or_default() {
         let Some(target) = item.text(problems) else { continue };
         if let Err(message) = check_target_address(&target) {
             item.error(problems, message);
-        } else if config.targets.contains(&target) {
+        } else if !seen.insert(target.clone()) {
             item.warn(problems, format!("{} stands here twice, it is asked once", quote(&target)));
         } else {
             config.targets.push(target);
