@@ -131,7 +131,11 @@ impl Downstream for HttpDownstream {
     }
 
     async fn series(&self, request: &MetadataRequest, context: &QueryContext) -> Result<Vec<Labels>, Error> {
-        let params = metadata_params(request);
+        let mut params = metadata_params(request);
+        if request.selectors.is_empty() {
+            // This call alone must have a selector.
+            params.push(("match[]", selector_text(&[])));
+        }
         let call = ApiCall { method: CallMethod::PostElseGet, path: "api/v1/series".to_owned(), params };
         self.metadata(call, context, decode_series).await
     }

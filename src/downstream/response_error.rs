@@ -71,10 +71,9 @@ pub(super) fn from_body(error: &hyper::Error) -> Error {
     if error.is_incomplete_message() || error.is_body_write_aborted() {
         return unavailable("closed the connection in the middle of its answer");
     }
-    match cause::<std::io::Error>(error) {
-        Some(io) if io.kind() == std::io::ErrorKind::ConnectionReset => {
-            unavailable("reset the connection in the middle of its answer")
-        }
+    match cause::<std::io::Error>(error).map(std::io::Error::kind) {
+        Some(std::io::ErrorKind::UnexpectedEof) => unavailable("closed the connection in the middle of its answer"),
+        Some(std::io::ErrorKind::ConnectionReset) => unavailable("reset the connection in the middle of its answer"),
         _ => unavailable(format!("answer broke off: {}", innermost(error))),
     }
 }

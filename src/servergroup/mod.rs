@@ -1,1 +1,16 @@
-//! See ARCHITECTURE.md.
+//! L3: server groups: who is in one, what it can answer, how it is asked.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `group.rs` | one group: its buckets of replicas, and every kind of question put to them |
+//! | `added_labels.rs` | the labels of a group: put on answers, taken off questions |
+//! | `fanout.rs` | asks all replicas of a bucket; failures, stragglers |
+//! | `set.rs` | all groups; questions about series over all of them |
+
+mod added_labels;
+mod fanout;
+mod group;
+mod set;
+
+pub use group::{GroupAnswer, GroupTarget, ServerGroup};
+pub use set::ServerGroupSet;

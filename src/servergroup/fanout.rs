@@ -1,0 +1,196 @@
+//! Asking many targets at once, and what their silence means.
+//!
+//! Targets of a group that add the same labels are replicas of each other: a bucket. One whole answer per bucket is needed;
+//! replicas that failed beside it are warnings.
+//!
+//! | replicas of a bucket | result |
+//! |---|---|
+//! | all answered | all answers |
+//! | some answered, some failed | the answers, and a warning for each failure |
+//! | one answered, one still silent | waits for the group's `timeout`, or for a grace period; then as if it had failed |
+//! | none answered | an error that names each; with `ignore_error` nothing, with `downgrade_error` a warning |
+//! | the query's own limits were reached | that error, at once |
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::downstream::{Downstream, TargetUrl};
+use crate::error::{Error, ErrorKind};
+use crate::model::{Annotation, QueryContext};
+
+/// Without a group `timeout`, a replica gets at least so long after its pair has answered …
+const GRACE_MIN: Duration = Duration::from_secs(1);
+/// … and at least so many times as long as its pair took.
+const GRACE_FACTOR: u32 = 3;
+/// Whatever the group allows: once a replica has answered, its pair may use up at most this part of the time that the query
+/// had, so that the answer still gets out. In quarters.
+const QUARTERS_FOR_STRAGGLERS: u32 = 3;
+
+/// Who is asked, for texts: `server group "eu"`, or `server group 3` where it has no name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct GroupName {
+    pub ordinal: usize,
+    pub name: Option<String>,
+}
+
+impl fmt::Display for GroupName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "server group {name:?}"),
+            None => write!(f, "server group {}", self.ordinal),
+        }
+    }
+}
+
+/// What becomes of a bucket that did not answer at all.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) enum FailurePolicy {
+    /// The query fails.
+    Fail,
+    /// `downgrade_error`: a warning.
+    Warn,
+    /// `ignore_error`: nothing.
+    Ignore,
+}
+
+/// Starts asking one server.
+pub(super) type Ask<'a, T> = &'a (dyn Fn(Arc<dyn Downstream>) -> BoxFuture<'static, Result<T, Error>> + Send + Sync);
+
+/// One bucket to be asked.
+pub(super) struct FanOut<'a> {
+    pub group: &'a GroupName,
+    pub replicas: &'a [Arc<dyn Downstream>],
+    /// The group's `timeout`, which each request observes by itself.
+    pub timeout: Option<Duration>,
+    pub policy: FailurePolicy,
+    pub context: &'a QueryContext,
+}
+
+/// The answer of one replica.
+#[derive(Debug)]
+pub(super) struct Answer<T> {
+    pub url: TargetUrl,
+    pub value: T,
+}
+
+impl FanOut<'_> {
+    /// Asks all replicas, and returns the answers in the order of the replicas.
+    pub(super) async fn ask<T: Send + 'static>(&self, ask: Ask<'_, T>) -> Result<Vec<Answer<T>>, Error> {
+        let started = Instant::now();
+        let mut asked = JoinSet::new();
+        for (index, replica) in self.replicas.iter().enumerate() {
+            let answer = ask(Arc::clone(replica));
+            asked.spawn(async move { (index, answer.await) });
+        }
+        let mut outcomes: Vec<Option<Result<T, Error>>> = self.replicas.iter().map(|_| None).collect();
+        let mut first_answer = None;
+        loop {
+            let joined = match first_answer.and_then(|at| self.give_up_at(started, at)) {
+                None => asked.join_next().await,
+                Some(give_up_at) => match tokio::time::timeout_at(give_up_at, asked.join_next()).await {
+                    Ok(joined) => joined,
+                    // Dropping the set aborts who is still being asked.
+                    Err(_) => break,
+                },
+            };
+            let Some(joined) = joined else { break };
+            let (index, outcome) = joined.map_err(|_| {
+                Error::internal("asking a replica failed because of a defect in quiver; its log says where")
+            })?;
+            if let Err(error) = &outcome
+                && ends_the_query(error)
+            {
+                return Err(error.clone());
+            }
+            if outcome.is_ok() && first_answer.is_none() {
+                first_answer = Some(Instant::now());
+            }
+            outcomes[index] = Some(outcome);
+        }
+        self.judge(outcomes, started)
+    }
+
+    /// When to stop waiting for the others, one replica having answered at `first_answer`. `None`: their own requests end.
+    fn give_up_at(&self, started: Instant, first_answer: Instant) -> Option<Instant> {
+        let by_group = match self.timeout {
+            Some(_) => None,
+            None => {
+                let took = first_answer.saturating_duration_since(started);
+                first_answer.checked_add(took.saturating_mul(GRACE_FACTOR).max(GRACE_MIN))
+            }
+        };
+        let by_query = self.context.deadline.and_then(|deadline| {
+            let whole = Instant::from_std(deadline).saturating_duration_since(started);
+            started.checked_add(whole * QUARTERS_FOR_STRAGGLERS / 4)
+        });
+        by_group.into_iter().chain(by_query).min()
+    }
+
+    fn judge<T>(&self, outcomes: Vec<Option<Result<T, Error>>>, started: Instant) -> Result<Vec<Answer<T>>, Error> {
+        let mut answers = Vec::new();
+        let mut failures = Vec::new();
+        for (replica, outcome) in self.replicas.iter().zip(outcomes) {
+            let url = replica.url().clone();
+            match outcome {
+                Some(Ok(value)) => answers.push(Answer { url, value }),
+                Some(Err(error)) => failures.push((url, error)),
+                None => {
+                    let waited = started.elapsed().as_millis();
+                    let text = format!("no complete answer within {waited}ms, its pair has answered");
+                    failures.push((url, Error::new(ErrorKind::Timeout, text)));
+                }
+            }
+        }
+        if answers.is_empty() && !self.replicas.is_empty() {
+            return self.fail(&failures).map(|()| answers);
+        }
+        for (url, error) in &failures {
+            let text = format!("{}: replica {url} failed: {}", self.group, self.blame(url, error));
+            self.context.annotations.add(Annotation::warning(text));
+        }
+        Ok(answers)
+    }
+
+    /// promxy's words for a failed target; people match them.
+    fn blame(&self, url: &TargetUrl, error: &Error) -> String {
+        format!("error in servergroup ord={}: error in target={url}: {error}", self.group.ordinal)
+    }
+
+    fn fail(&self, failures: &[(TargetUrl, Error)]) -> Result<(), Error> {
+        let each: Vec<String> = failures.iter().map(|(url, error)| self.blame(url, error)).collect();
+        let text = format!("{}: 0 of {} replicas answered: {}", self.group, self.replicas.len(), each.join("; "));
+        let error = Error::new(gravest_kind(failures), text);
+        match self.policy {
+            FailurePolicy::Fail => Err(error),
+            FailurePolicy::Ignore => Ok(()),
+            FailurePolicy::Warn => {
+                self.context.annotations.add(Annotation::warning(error.message()));
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Is this no failure of the replica, but the end of the query?
+fn ends_the_query(error: &Error) -> bool {
+    match error.kind() {
+        ErrorKind::TooManySamples | ErrorKind::Canceled | ErrorKind::Internal => true,
+        ErrorKind::BadData
+        | ErrorKind::Execution
+        | ErrorKind::Timeout
+        | ErrorKind::Unavailable
+        | ErrorKind::NotFound => false,
+    }
+}
+
+/// Of several kinds the one that says most: who understood the query and refused it knows more than who was not there.
+fn gravest_kind(failures: &[(TargetUrl, Error)]) -> ErrorKind {
+    let by_gravity = [ErrorKind::BadData, ErrorKind::Execution, ErrorKind::Timeout];
+    let has = |kind: &ErrorKind| failures.iter().any(|(_, error)| error.kind() == *kind);
+    by_gravity.into_iter().find(has).unwrap_or(ErrorKind::Unavailable)
+}

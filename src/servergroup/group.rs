@@ -1,0 +1,279 @@
+//! One server group.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::{BoxFuture, FutureExt, try_join_all};
+
+use super::added_labels::AddedLabels;
+use super::fanout::{Answer, FailurePolicy, FanOut, GroupName};
+use crate::config::ServerGroupConfig;
+use crate::downstream::{Downstream, HttpClient, HttpDownstream, SampleTimes, TargetUrl};
+use crate::error::Error;
+use crate::merge::{
+    MergePolicy, MergedTables, ReplicaTables, TableForm, merge_tables, unite_label_sets, unite_metadata, unite_names,
+};
+use crate::model::{Annotation, Labels, MetadataRequest, MetricMetadata, QueryContext, SelectForm, SelectRequest};
+
+/// A server and the labels that it adds to its series.
+#[derive(Clone, Debug)]
+pub struct GroupTarget {
+    /// The target's own labels; the group's go over them.
+    pub labels: Labels,
+    /// How to ask it.
+    pub downstream: Arc<dyn Downstream>,
+}
+
+/// Targets that hold the same data, and how they are asked and merged. Targets that add different labels hold different
+/// data: they are different buckets, and each bucket must answer.
+#[derive(Debug)]
+pub struct ServerGroup {
+    name: GroupName,
+    buckets: Vec<Bucket>,
+    merge_policy: MergePolicy,
+    failure_policy: FailurePolicy,
+    timeout: Option<Duration>,
+}
+
+/// Replicas of each other.
+#[derive(Debug)]
+pub(super) struct Bucket {
+    pub(super) added: AddedLabels,
+    replicas: Vec<Arc<dyn Downstream>>,
+    /// Whether someone else may hold the same series, so that it matters whose sample is newer.
+    sample_times: SampleTimes,
+}
+
+/// What the replicas of a group answered to a selector, to be merged.
+#[derive(Debug)]
+pub struct GroupAnswer {
+    form: TableForm,
+    replicas: Vec<ReplicaTables>,
+    policy: MergePolicy,
+}
+
+impl GroupAnswer {
+    /// The merged tables, sorted by labels, each label set once.
+    pub fn merge(self) -> Result<MergedTables, Error> {
+        merge_tables(self.form, self.replicas, self.policy)
+    }
+}
+
+impl ServerGroup {
+    /// A group as the config describes it; `ordinal` is its place there. Fails on a target, certificate or header that can
+    /// never work, with a text that begins with the group's name.
+    pub fn try_new(ordinal: usize, config: &ServerGroupConfig) -> Result<Self, Error> {
+        let in_group = |error: Error| error.in_context(GroupName { ordinal, name: config.name.clone() });
+        let client = Arc::new(HttpClient::try_new(config).map_err(in_group)?);
+        let mut targets = Vec::new();
+        for static_config in &config.static_configs {
+            for address in &static_config.targets {
+                let url = TargetUrl::try_new(config.scheme, address, &config.path_prefix).map_err(in_group)?;
+                let downstream = Arc::new(HttpDownstream::new(Arc::clone(&client), url));
+                targets.push(GroupTarget { labels: static_config.labels.clone(), downstream });
+            }
+        }
+        Ok(Self::with_targets(ordinal, config, targets))
+    }
+
+    /// A group of the given targets; of `config`, what concerns addresses and connections is not looked at.
+    pub fn with_targets(ordinal: usize, config: &ServerGroupConfig, targets: Vec<GroupTarget>) -> Self {
+        let mut buckets: Vec<Bucket> = Vec::new();
+        for target in targets {
+            let added = AddedLabels::new(&target.labels, &config.labels);
+            match buckets.iter_mut().find(|bucket| bucket.added == added) {
+                Some(bucket) => bucket.replicas.push(target.downstream),
+                None => {
+                    let replicas = vec![target.downstream];
+                    buckets.push(Bucket { added, replicas, sample_times: SampleTimes::Needed });
+                }
+            }
+        }
+        // promxy lets ignore_error win where both are set.
+        let failure_policy = match (config.ignore_error, config.downgrade_error) {
+            (true, _) => FailurePolicy::Ignore,
+            (false, true) => FailurePolicy::Warn,
+            (false, false) => FailurePolicy::Fail,
+        };
+        Self {
+            name: GroupName { ordinal, name: config.name.clone() },
+            buckets,
+            merge_policy: MergePolicy {
+                anti_affinity_ms: config.anti_affinity.0,
+                dynamic: config.anti_affinity_dynamic,
+                prefer_max: config.prefer_max,
+            },
+            failure_policy,
+            timeout: config.timeout,
+        }
+    }
+
+    /// Its name, or its place in the config where it has none.
+    pub fn name(&self) -> String {
+        self.name.name.clone().unwrap_or_else(|| self.name.ordinal.to_string())
+    }
+
+    /// Its targets with the labels that they add to series.
+    pub fn targets(&self) -> impl Iterator<Item = (&Labels, &TargetUrl)> {
+        self.buckets
+            .iter()
+            .flat_map(|bucket| bucket.replicas.iter().map(|replica| (bucket.added.labels(), replica.url())))
+    }
+
+    pub(super) fn buckets(&self) -> &[Bucket] {
+        &self.buckets
+    }
+
+    /// Says of one bucket whether `is_distinct`: no other bucket anywhere may hold its series.
+    pub(super) fn set_distinct(&mut self, bucket: usize, is_distinct: bool) {
+        let bucket = &mut self.buckets[bucket];
+        let alone = is_distinct && bucket.replicas.len() == 1;
+        bucket.sample_times = if alone { SampleTimes::StepTimes } else { SampleTimes::Needed };
+    }
+
+    /// Asks for the series of one selector. Buckets whose labels cannot match are not asked.
+    pub async fn select(&self, request: &SelectRequest, context: &QueryContext) -> Result<GroupAnswer, Error> {
+        let form = match request.form {
+            SelectForm::Samples { .. } => TableForm::Samples,
+            SelectForm::Steps { grid, .. } => TableForm::SparseSteps { grid },
+        };
+        let asked = self.buckets.iter().map(|bucket| async move {
+            let Some(matchers) = bucket.added.route(&request.matchers)? else { return Ok(Vec::new()) };
+            let request = Arc::new(SelectRequest { matchers, form: request.form.clone() });
+            let sample_times = bucket.sample_times;
+            let answers = self.ask_bucket(bucket, context, move |replica, context| {
+                let request = Arc::clone(&request);
+                async move { replica.select(&request, sample_times, &context).await }
+            });
+            answers.await?.into_iter().map(|answer| self.with_added_labels(bucket, answer)).collect()
+        });
+        let replicas = self.all(context, asked).await?.into_iter().flatten().collect();
+        Ok(GroupAnswer { form, replicas, policy: self.merge_policy })
+    }
+
+    fn with_added_labels(
+        &self,
+        bucket: &Bucket,
+        answer: Answer<Vec<arrow::record_batch::RecordBatch>>,
+    ) -> Result<ReplicaTables, Error> {
+        let tables = answer.value.into_iter().map(|table| bucket.added.add_to_table(table));
+        let name = format!("{}: replica {}", self.name, answer.url);
+        Ok(ReplicaTables { name, batches: tables.collect::<Result<_, _>>()? })
+    }
+
+    /// Label names, sorted, unique; with the added ones where there is any series.
+    pub async fn label_names(&self, request: &MetadataRequest, context: &QueryContext) -> Result<Vec<String>, Error> {
+        let asked = self.buckets.iter().map(|bucket| async move {
+            let Some(request) = bucket.added.route_metadata(request)?.map(Arc::new) else { return Ok(Vec::new()) };
+            let answers = self.ask_bucket(bucket, context, move |replica, context| {
+                let request = Arc::clone(&request);
+                async move { replica.label_names(&request, &context).await }
+            });
+            let mut names = unite_names(answers.await?.into_iter().map(|answer| answer.value));
+            if !names.is_empty() {
+                names.extend(bucket.added.labels().iter().map(|(name, _)| name.to_owned()));
+            }
+            Ok(names)
+        });
+        Ok(unite_names(self.all(context, asked).await?))
+    }
+
+    /// Values of one label, sorted, unique. Of an added label it is the added value where there is any series: stored values
+    /// of that name never show.
+    pub async fn label_values(
+        &self,
+        name: &str,
+        request: &MetadataRequest,
+        context: &QueryContext,
+    ) -> Result<Vec<String>, Error> {
+        let asked = self.buckets.iter().map(|bucket| async move {
+            let Some(mut request) = bucket.added.route_metadata(request)? else { return Ok(Vec::new()) };
+            let added_value = bucket.added.labels().get(name);
+            if added_value.is_some() {
+                request.limit = Some(1);
+            }
+            // Whether there is any series shows in the values of a label that all have.
+            let asked_name: Arc<str> = Arc::from(if added_value.is_some() { "__name__" } else { name });
+            let request = Arc::new(request);
+            let answers = self.ask_bucket(bucket, context, move |replica, context| {
+                let (request, asked_name) = (Arc::clone(&request), Arc::clone(&asked_name));
+                async move { replica.label_values(&asked_name, &request, &context).await }
+            });
+            let values = unite_names(answers.await?.into_iter().map(|answer| answer.value));
+            Ok(match added_value {
+                Some(added) if !values.is_empty() => vec![added.to_owned()],
+                _ => values,
+            })
+        });
+        Ok(unite_names(self.all(context, asked).await?))
+    }
+
+    /// Label sets, sorted, unique, with the added labels.
+    pub async fn series(&self, request: &MetadataRequest, context: &QueryContext) -> Result<Vec<Labels>, Error> {
+        let asked = self.buckets.iter().map(|bucket| async move {
+            let Some(request) = bucket.added.route_metadata(request)?.map(Arc::new) else { return Ok(Vec::new()) };
+            let answers = self.ask_bucket(bucket, context, move |replica, context| {
+                let request = Arc::clone(&request);
+                async move { replica.series(&request, &context).await }
+            });
+            let sets = unite_label_sets(answers.await?.into_iter().map(|answer| answer.value));
+            Ok(sets.iter().map(|labels| bucket.added.add_to_labels(labels)).collect())
+        });
+        Ok(unite_label_sets(self.all(context, asked).await?))
+    }
+
+    /// Metadata by metric name. Labels play no part in it.
+    pub async fn metric_metadata(
+        &self,
+        metric: Option<&str>,
+        context: &QueryContext,
+    ) -> Result<BTreeMap<String, Vec<MetricMetadata>>, Error> {
+        let metric: Option<Arc<str>> = metric.map(Arc::from);
+        let asked = self.buckets.iter().map(|bucket| {
+            let metric = metric.clone();
+            async move {
+                let answers = self.ask_bucket(bucket, context, move |replica, context| {
+                    let metric = metric.clone();
+                    async move { replica.metric_metadata(metric.as_deref(), &context).await }
+                });
+                Ok(unite_metadata(answers.await?.into_iter().map(|answer| answer.value)))
+            }
+        });
+        Ok(unite_metadata(self.all(context, asked).await?))
+    }
+
+    async fn ask_bucket<T, F>(
+        &self,
+        bucket: &Bucket,
+        context: &QueryContext,
+        ask: impl Fn(Arc<dyn Downstream>, QueryContext) -> F + Send + Sync,
+    ) -> Result<Vec<Answer<T>>, Error>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        let fan_out = FanOut {
+            group: &self.name,
+            replicas: &bucket.replicas,
+            timeout: self.timeout,
+            policy: self.failure_policy,
+            context,
+        };
+        let ask = |replica| -> BoxFuture<'static, Result<T, Error>> { ask(replica, context.clone()).boxed() };
+        fan_out.ask(&ask).await
+    }
+
+    /// All buckets at once; the first error ends the others.
+    async fn all<T>(
+        &self,
+        context: &QueryContext,
+        asked: impl Iterator<Item = impl Future<Output = Result<T, Error>>>,
+    ) -> Result<Vec<T>, Error> {
+        if self.buckets.is_empty() {
+            context.annotations.add(Annotation::warning(format!("{} has no targets", self.name)));
+        }
+        try_join_all(asked).await
+    }
+}
