@@ -1,11 +1,13 @@
 //! L4: sources of series as DataFusion tables.
 
 mod downstream_exec;
+mod groups_source;
 mod series_source;
 mod series_table;
 mod unite_series_exec;
 
 pub use downstream_exec::DownstreamExec;
+pub use groups_source::GroupsSource;
 pub use series_source::{SelectorForm, SeriesSource, SeriesStream};
 pub use series_table::{SeriesColumn, SeriesTable};
 pub use unite_series_exec::UniteSeriesExec;
