@@ -17,6 +17,14 @@ pub enum ParseDurationError {
     /// Not of the form `1y2w3d4h5m6s7ms`.
     #[error("not a valid duration string: {0:?}")]
     Malformed(String),
+    /// A unit that does not exist.
+    #[error("unknown unit {unit:?} in duration {text:?}")]
+    UnknownUnit {
+        /// What stands where a unit should.
+        unit: String,
+        /// The whole text.
+        text: String,
+    },
     /// Larger than Prometheus can hold (about 292 years).
     #[error("duration out of range")]
     OutOfRange,
@@ -43,7 +51,8 @@ impl DurationMs {
     /// |---|---|
     /// | `1d2h` | 93 600 000 ms |
     /// | `0` | 0 |
-    /// | `2h1d`, `1h1h`, `5`, `1.5h` | malformed |
+    /// | `2h1d`, `1h1h`, `5` | malformed |
+    /// | `1.5h`, `5M` | an unknown unit, `.` and `M` |
     pub fn parse(text: &str) -> Result<Self, ParseDurationError> {
         if text.is_empty() {
             return Err(ParseDurationError::Empty);
@@ -57,14 +66,17 @@ impl DurationMs {
         let mut total: i64 = 0;
         while !rest.is_empty() {
             let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-            let letters = rest[digits..].bytes().take_while(u8::is_ascii_alphabetic).count();
+            let letters = rest[digits..].bytes().take_while(|byte| !byte.is_ascii_digit()).count();
             if digits == 0 || letters == 0 {
                 return Err(malformed());
             }
             let unit = &rest[digits..digits + letters];
+            if !UNITS.iter().any(|(name, _)| *name == unit) {
+                return Err(ParseDurationError::UnknownUnit { unit: unit.to_owned(), text: text.to_owned() });
+            }
+            let count = rest[..digits].parse::<u64>().map_err(|_| malformed())?;
             let (_, unit_ms) = units.find(|(name, _)| *name == unit).ok_or_else(malformed)?;
-            let part = rest[..digits]
-                .parse::<i64>()
+            let part = i64::try_from(count)
                 .ok()
                 .and_then(|count| count.checked_mul(*unit_ms))
                 .ok_or(ParseDurationError::OutOfRange)?;
@@ -126,12 +138,16 @@ mod tests {
         {
             assert_eq!(DurationMs::parse(text), Ok(DurationMs(ms)), "{text}");
         }
-        for text in ["2h1d", "1h1h", "5", "1.5h", "h", "-5m", " 5m", "5 m", "5M"] {
+        for text in ["2h1d", "1h1h", "5", "h", "-5m", " 5m", "99999999999999999999s"] {
             assert!(matches!(DurationMs::parse(text), Err(ParseDurationError::Malformed(_))), "{text}");
+        }
+        for (text, unit) in [("1.5h", "."), ("5 m", " m"), ("5M", "M"), ("1h5mm", "mm"), ("5é", "é")] {
+            let unknown = ParseDurationError::UnknownUnit { unit: unit.to_owned(), text: text.to_owned() };
+            assert_eq!(DurationMs::parse(text), Err(unknown), "{text}");
         }
         assert_eq!(DurationMs::parse(""), Err(ParseDurationError::Empty));
         assert_eq!(DurationMs::parse("300y"), Err(ParseDurationError::OutOfRange));
-        assert_eq!(DurationMs::parse("99999999999999999999s"), Err(ParseDurationError::OutOfRange));
+        assert_eq!(DurationMs::parse("9999999999999999999s"), Err(ParseDurationError::OutOfRange));
     }
 
     #[test]
