@@ -321,7 +321,8 @@ pub enum RangeExtension {
 /// `name{matchers} offset d @ t`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VectorSelector {
-    /// The name outside of the braces (or quoted and bare inside of them), as written. It also stands in `matchers`.
+    /// The name outside of the braces, as written; it also stands in `matchers`, last. A name inside of the braces, quoted and
+    /// bare or as `__name__="…"`, is a matcher only: so Prometheus has it.
     pub name: Option<String>,
     /// All matchers, with the one on `__name__`.
     pub matchers: Vec<Matcher>,

@@ -4,19 +4,25 @@ mod ast;
 mod check;
 mod duration_expr;
 mod function_table;
+mod json;
 mod lexer;
 mod literal;
 mod parse_error;
 mod parser;
+mod pretty;
 mod print;
+#[cfg(test)]
+mod round_trip;
 mod span;
 mod token;
 mod visit;
 
 pub use ast::*;
 pub use function_table::Function;
+pub use json::to_json;
 pub use parse_error::{ParseError, position};
 pub use parser::{QUERY_BYTES_MAX, TREE_LEVELS_MAX, parse_collecting_errors};
+pub use pretty::pretty;
 pub use span::Span;
 pub use visit::{walk, walk_mut};
 

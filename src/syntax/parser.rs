@@ -10,6 +10,8 @@ mod binary;
 mod call;
 mod modifier;
 mod selector;
+#[cfg(test)]
+mod tests;
 
 use super::Features;
 use super::ast::{BinaryOp, Expr, ExprKind, NumberLiteral, UnaryOp};
@@ -20,7 +22,8 @@ use super::parse_error::ParseError;
 use super::span::Span;
 use super::token::{Keyword, Token, TokenKind, describe};
 use crate::model::DurationMs;
-use binary::{BinaryHead, PRECEDENCE_POW, precedence};
+pub(super) use binary::precedence;
+use binary::{BinaryHead, PRECEDENCE_POW};
 
 use super::duration_expr::DurationOperand;
 

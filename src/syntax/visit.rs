@@ -8,16 +8,20 @@ pub fn walk(expr: &Expr, visit: &mut impl FnMut(&Expr)) {
     let mut waiting = vec![expr];
     while let Some(expr) = waiting.pop() {
         visit(expr);
-        match &expr.kind {
-            ExprKind::Paren(inner) | ExprKind::Unary(_, inner) => waiting.push(inner),
-            ExprKind::Binary(binary) => waiting.extend([&binary.rhs, &binary.lhs]),
-            ExprKind::Aggregate(aggregate) => {
-                waiting.push(&aggregate.expr);
-                waiting.extend(&aggregate.param);
-            }
-            ExprKind::Call(call) => waiting.extend(call.args.iter().rev()),
-            ExprKind::Subquery(subquery) => waiting.push(&subquery.expr),
-            ExprKind::Number(_) | ExprKind::String(_) | ExprKind::VectorSelector(_) | ExprKind::MatrixSelector(_) => {}
+        waiting.extend(children(expr).into_iter().rev());
+    }
+}
+
+/// The expressions directly below one, from left to right.
+pub(super) fn children(expr: &Expr) -> Vec<&Expr> {
+    match &expr.kind {
+        ExprKind::Paren(inner) | ExprKind::Unary(_, inner) => vec![inner],
+        ExprKind::Binary(binary) => vec![&binary.lhs, &binary.rhs],
+        ExprKind::Aggregate(aggregate) => aggregate.param.iter().chain([&aggregate.expr]).collect(),
+        ExprKind::Call(call) => call.args.iter().collect(),
+        ExprKind::Subquery(subquery) => vec![&subquery.expr],
+        ExprKind::Number(_) | ExprKind::String(_) | ExprKind::VectorSelector(_) | ExprKind::MatrixSelector(_) => {
+            Vec::new()
         }
     }
 }

@@ -55,7 +55,9 @@ impl Parser<'_> {
                 self.take();
                 matching.cardinality =
                     if side == Keyword::GroupLeft { Cardinality::ManyToOne } else { Cardinality::OneToMany };
-                if self.kind() == TokenKind::LeftParen {
+                let fills =
+                    matches!(self.kind(), TokenKind::Keyword(Keyword::Fill | Keyword::FillLeft | Keyword::FillRight));
+                if self.kind() == TokenKind::LeftParen || !(fills || Self::begins_expression(self.kind())) {
                     matching.include = self.grouping_labels()?;
                 }
             }

@@ -87,6 +87,10 @@ impl Parser<'_> {
         let mut grouping = self.grouping()?.map(Box::new);
         self.arguments()?;
         if grouping.is_none() {
+            if self.kind() == TokenKind::Error {
+                // Prometheus has read on to look for a grouping, and tells of that first.
+                return Err(self.unexpected());
+            }
             grouping = self.grouping()?.map(Box::new);
         }
         self.leave();

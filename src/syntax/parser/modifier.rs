@@ -37,7 +37,7 @@ impl Parser<'_> {
         self.enter(Context::RangeStart);
         self.duration_expr(0)?;
         self.leave();
-        let range = self.positive_duration();
+        let range = self.positive_duration()?;
         if self.kind() == TokenKind::RightBracket {
             let close = self.take();
             return self.finish_range(range, open.start..close.end);
@@ -50,7 +50,7 @@ impl Parser<'_> {
             self.enter(Context::StepStart);
             self.duration_expr(0)?;
             self.leave();
-            step = Some(self.positive_duration());
+            step = Some(self.positive_duration()?);
             if self.kind() != TokenKind::RightBracket {
                 return Err(self.unexpected_in("subquery selector", "\"]\""));
             }
@@ -60,14 +60,18 @@ impl Parser<'_> {
     }
 
     /// The last duration, which must be more than nothing where its value is known.
-    fn positive_duration(&mut self) -> DurationOperand {
+    fn positive_duration(&mut self) -> Parse<DurationOperand> {
+        if self.kind() == TokenKind::Error {
+            // Prometheus has read on to find the end of the duration, and tells of that first.
+            return Err(self.unexpected());
+        }
         let duration = self.pop_duration();
         if let DurationExprKind::Literal(number) = &duration.expr.kind
             && number.value <= 0.0
         {
             self.error(duration.expr.span.clone(), "duration must be greater than 0");
         }
-        DurationOperand { expr: canonical(duration.expr), levels: duration.levels }
+        Ok(DurationOperand { expr: canonical(duration.expr), levels: duration.levels })
     }
 
     fn finish_range(&mut self, range: DurationOperand, brackets: std::ops::Range<usize>) -> Parse {
