@@ -2,10 +2,12 @@
 
 mod go_string;
 mod memory_store;
+mod parser_cases;
 pub mod promqltest;
 mod series_notation;
 
 pub use memory_store::MemoryStore;
+pub use parser_cases::{CaseReport, run_parser_cases};
 pub use series_notation::{
     NotationError, SequenceValue, SeriesNotation, format_float, format_labels, format_values, parse_labels,
     parse_start_offsets, parse_values,
