@@ -12,7 +12,7 @@ pub(super) struct DurationOperand {
 }
 
 /// The longest duration in seconds: Go counts nanoseconds in an `i64`.
-const SECONDS_MAX: f64 = 9_223_372_036.854_775_808;
+const SECONDS_MAX: f64 = (1u64 << 63) as f64 / 1e9;
 
 const PRECEDENCE_POW: u8 = 3;
 
