@@ -1,5 +1,6 @@
 //! The embedded Prometheus, fixtures and the test-file runner; behind `demo` and `test`.
 
+pub mod fake_prometheus;
 mod go_string;
 mod memory_store;
 mod parser_cases;
