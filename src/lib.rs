@@ -35,4 +35,6 @@ pub mod query;
 
 pub mod serve;
 
+pub mod cli;
+
 pub mod testing;

@@ -26,6 +26,7 @@ mod target_address;
 mod tls;
 mod yaml;
 
+pub use duration::parse_duration_ms;
 pub use global::GlobalConfig;
 pub use http_client::{Auth, HttpClientConfig, SecretSource};
 pub use load::{CheckReport, LoadedConfig, check, load, load_with_warnings, parse, parse_with_environment};

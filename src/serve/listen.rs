@@ -158,3 +158,128 @@ impl Connection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    /// Tells when it is dropped.
+    struct Guard(mpsc::UnboundedSender<&'static str>);
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            // The test may have ended.
+            drop(self.0.send("dropped"));
+        }
+    }
+
+    /// `/hang` says that it has begun and never answers, `/wait` answers when `release` is cancelled.
+    fn hanging_router(events: mpsc::UnboundedSender<&'static str>, release: CancellationToken) -> Router {
+        let hang_events = events.clone();
+        let hang = move || {
+            let events = hang_events.clone();
+            async move {
+                let _guard = Guard(events.clone());
+                events.send("begun").expect("the test listens");
+                std::future::pending::<()>().await;
+            }
+        };
+        let wait = move || {
+            let (events, release) = (events.clone(), release.clone());
+            async move {
+                events.send("begun").expect("the test listens");
+                release.cancelled().await;
+                "done"
+            }
+        };
+        Router::new().route("/hang", get(hang)).route("/wait", get(wait))
+    }
+
+    async fn connect(address: SocketAddr, path: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(address).await.expect("listening");
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.expect("sent");
+        stream
+    }
+
+    #[tokio::test]
+    async fn a_client_that_goes_cancels_its_request() {
+        let (events, mut seen) = mpsc::unbounded_channel();
+        let listener = bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let stop = CancellationToken::new();
+        let router = hanging_router(events, CancellationToken::new());
+        let server = tokio::spawn(serve(listener, router, ListenOptions::default(), stop.clone()));
+        let client = connect(address, "/hang").await;
+        assert_eq!(seen.recv().await, Some("begun"));
+        drop(client);
+        assert_eq!(seen.recv().await, Some("dropped"));
+        stop.cancel();
+        server.await.expect("ends in order");
+    }
+
+    #[tokio::test]
+    async fn what_is_in_flight_ends_before_the_server_does() {
+        let (events, mut seen) = mpsc::unbounded_channel();
+        let listener = bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let (stop, release) = (CancellationToken::new(), CancellationToken::new());
+        let router = hanging_router(events, release.clone());
+        let has_ended = Arc::new(AtomicBool::new(false));
+        let ended = Arc::clone(&has_ended);
+        let stopped = stop.clone();
+        let server = tokio::spawn(async move {
+            serve(listener, router, ListenOptions::default(), stopped).await;
+            ended.store(true, Ordering::SeqCst);
+        });
+        let mut client = connect(address, "/wait").await;
+        assert_eq!(seen.recv().await, Some("begun"));
+        stop.cancel();
+        // Nobody is let in any more once the listener has been dropped.
+        while TcpStream::connect(address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        assert!(!has_ended.load(Ordering::SeqCst));
+        release.cancel();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.expect("a whole answer");
+        assert!(answer.ends_with("done"), "{answer}");
+        server.await.expect("ends in order");
+    }
+
+    #[tokio::test]
+    async fn connections_beyond_the_limit_wait() {
+        let (events, mut seen) = mpsc::unbounded_channel();
+        let listener = bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let stop = CancellationToken::new();
+        let options = ListenOptions { connections_max: 1, ..ListenOptions::default() };
+        let server =
+            tokio::spawn(serve(listener, hanging_router(events, CancellationToken::new()), options, stop.clone()));
+        let first = connect(address, "/hang").await;
+        assert_eq!(seen.recv().await, Some("begun"));
+        let second = connect(address, "/hang").await;
+        drop(first);
+        // Were the second one served beside the first, it would have begun before the first was dropped.
+        assert_eq!(seen.recv().await, Some("dropped"));
+        assert_eq!(seen.recv().await, Some("begun"));
+        drop(second);
+        stop.cancel();
+        server.await.expect("ends in order");
+    }
+
+    #[tokio::test]
+    async fn addresses_are_read_as_go_reads_them() {
+        for (address, is_any) in [(":0", true), ("127.0.0.1:0", false), ("localhost:0", false)] {
+            let bound = bind(address).await.expect(address).local_addr().expect("bound");
+            assert_eq!(bound.ip().is_unspecified(), is_any, "{address}");
+        }
+        for address in ["", ":", ":x", ":70000", "nohost"] {
+            assert!(bind(address).await.is_err(), "{address}");
+        }
+    }
+}

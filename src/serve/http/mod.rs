@@ -16,6 +16,6 @@ mod v1;
 pub use cors::CorsOrigin;
 pub(in crate::serve) use params::RANGE_INTERVALS_MAX;
 pub(in crate::serve) use respond::Notes;
-pub use router::router;
+pub use router::{check_paths, router};
 pub use state::{ApiOptions, ApiState, ConfigStatus, LifecycleRequest};
 pub(in crate::serve) use v1::evaluation::{Evaluation, Timings, evaluate, now, proxied_headers, within_deadline};

@@ -23,7 +23,25 @@ use crate::telemetry::Metrics;
 /// Answers smaller than this cost more to compress than to send.
 const COMPRESSED_BYTES_MIN: u64 = 1_024;
 
+/// Would the metrics stand where something else does? To be asked before [`router`] with paths that a user gave.
+///
+/// # Errors
+/// The text for the user.
+pub fn check_paths(route_prefix: &str, metrics_path: &str) -> Result<(), String> {
+    let below_prefix = metrics_path.strip_prefix(route_prefix.trim_end_matches('/')).unwrap_or(metrics_path);
+    let is_taken = metrics_path == "/"
+        || ["", "/", "/api", "/-"].contains(&below_prefix)
+        || ["/api/", "/-/"].iter().any(|taken| below_prefix.starts_with(taken));
+    match is_taken {
+        true => Err(format!("--metrics-path={metrics_path} is the path of something else")),
+        false => Ok(()),
+    }
+}
+
 /// The whole server: API, management, metrics and the page at `/`, under the route prefix of the state's options.
+///
+/// # Panics
+/// Where [`check_paths`] refuses the paths of the options.
 pub fn router(state: ApiState) -> Router {
     let options = state.options();
     let prefix = options.route_prefix.trim_end_matches('/').to_owned();
@@ -37,7 +55,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/-/reload", post(lifecycle::reload).put(lifecycle::reload).fallback(lifecycle::wrong_method))
         .route("/-/quit", post(lifecycle::quit).put(lifecycle::quit).fallback(lifecycle::wrong_method))
         .nest("/api/v1", api);
-    if metrics_path != "/metrics" || !prefix.is_empty() {
+    if metrics_path != format!("{prefix}/metrics") {
         served = served.route("/metrics", get(metrics));
     }
     let router = if prefix.is_empty() {

@@ -1,0 +1,586 @@
+//! The command line: promxy's flags, and what is ours. Flags are for what cannot change without a restart.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::error::ErrorKind as ClapErrorKind;
+use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+use crate::config::parse_duration_ms;
+use crate::model::DurationMs;
+use crate::serve::http::{CorsOrigin, check_paths};
+use crate::syntax::Features;
+use crate::telemetry::{LogFormat, LogLevel};
+
+const LONG_ABOUT: &str = "One Prometheus API in front of many Prometheus servers.\n\n\
+    Quiver reads promxy's config file and flags, asks all servers of its groups, merges what replicas and groups hold, \
+    and answers PromQL as one Prometheus with all the data would.";
+
+const AFTER_HELP: &str = "\
+Examples:
+  quiver --config=quiver.yml                        serve on :8082 (HTTP) and :8083 (gRPC)
+  quiver check-config quiver.yml                    check a config file without the network
+
+Signals:
+  SIGHUP            read the config file again; a bad one is refused and the old one stays
+  SIGTERM, SIGINT   /-/ready answers 503, then requests in flight end, then the process; a second one ends it at once
+
+Exit codes:
+  0   ended as asked
+  1   bad flag, bad config, or an address that cannot be bound
+
+Durations are written as 30s, 5m, 1h30m, 1.5h or 1d.
+Documentation: README.md and ARCHITECTURE.md beside the source; config keys in docs/config.md.";
+
+/// The command line of `quiver`.
+#[derive(Debug, Parser)]
+#[command(
+    name = "quiver",
+    about = "One Prometheus API in front of many Prometheus servers",
+    long_about = LONG_ABOUT,
+    after_help = AFTER_HELP,
+    version,
+    disable_version_flag = true,
+    disable_help_subcommand = true,
+    args_conflicts_with_subcommands = true,
+    max_term_width = 120
+)]
+pub struct Cli {
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// How to serve.
+    #[command(flatten)]
+    pub serve: ServeFlags,
+    #[arg(short = 'v', long = "version", action = ArgAction::Version, help = "Print the version")]
+    version: Option<bool>,
+}
+
+/// What to do instead of serving.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Check a config file without the network
+    CheckConfig {
+        /// The file
+        file: PathBuf,
+    },
+}
+
+/// Flags of the server, in promxy's words.
+#[derive(Debug, Args)]
+pub struct ServeFlags {
+    /// Config file
+    #[arg(long = "config", value_name = "FILE", default_value = "config.yaml")]
+    pub config: PathBuf,
+
+    /// Check the config file and exit
+    #[arg(long = "check-config")]
+    pub check_config: bool,
+
+    /// Address of the HTTP API; `:8082` is all addresses of the machine
+    #[arg(long = "bind-addr", value_name = "ADDRESS", default_value = ":8082")]
+    pub bind_addr: String,
+
+    /// Address of the gRPC API; `none` turns it off
+    #[arg(long = "grpc.bind-addr", value_name = "ADDRESS", default_value = ":8083")]
+    pub grpc_bind_addr: String,
+
+    /// What is logged
+    #[arg(long = "log-level", value_name = "LEVEL", default_value = "info", value_enum)]
+    pub log_level: LogLevelFlag,
+
+    /// Format of the log and of the access log
+    #[arg(long = "log-format", value_name = "FORMAT", default_value = "text", value_enum)]
+    pub log_format: LogFormatFlag,
+
+    /// Bytes of a request's form that the access log shows
+    #[arg(long = "log-max-form-prefix", value_name = "BYTES", default_value = "256")]
+    pub log_max_form_prefix: usize,
+
+    /// Where requests are logged
+    #[arg(long = "access-log-destination", value_name = "WHERE", default_value = "stdout", value_enum)]
+    pub access_log_destination: AccessLogFlag,
+
+    /// URL under which clients reach this server; its path is the route prefix unless one is given
+    #[arg(long = "web.external-url", value_name = "URL", value_parser = parse_external_url)]
+    pub external_url: Option<url::Url>,
+
+    /// Path before all routes
+    #[arg(long = "web.route-prefix", value_name = "PATH", value_parser = parse_route_prefix)]
+    pub route_prefix: Option<String>,
+
+    /// Allow reload and termination over HTTP (/-/reload, /-/quit)
+    #[arg(long = "web.enable-lifecycle")]
+    pub enable_lifecycle: bool,
+
+    /// Web pages that may read the API, as an anchored regular expression
+    #[arg(long = "web.cors.origin", value_name = "REGEX", default_value = ".*", value_parser = parse_cors_origin)]
+    pub cors_origin: CorsOrigin,
+
+    /// How long a request may take to arrive, and a connection rest
+    #[arg(long = "web.read-timeout", value_name = "DURATION", default_value = "5m", value_parser = parse_wait)]
+    pub read_timeout: Duration,
+
+    /// Path of this server's own metrics
+    #[arg(long = "metrics-path", value_name = "PATH", default_value = "/metrics", value_parser = parse_route_prefix)]
+    pub metrics_path: String,
+
+    /// Request headers that are passed on to the downstreams; may be repeated
+    #[arg(long = "proxy-headers", value_name = "NAME", env = "PROXY_HEADERS", action = ArgAction::Append)]
+    pub proxy_headers: Vec<axum::http::HeaderName>,
+
+    /// How long a query may take
+    #[arg(long = "query.timeout", value_name = "DURATION", default_value = "2m", value_parser = parse_wait)]
+    pub query_timeout: Duration,
+
+    /// How many samples a query may load
+    #[arg(long = "query.max-samples", value_name = "COUNT", default_value = "50000000",
+          value_parser = clap::value_parser!(u64).range(1..))]
+    pub query_max_samples: u64,
+
+    /// How far a selector looks back for a sample
+    #[arg(long = "query.lookback-delta", value_name = "DURATION", default_value = "5m", value_parser = parse_lookback)]
+    pub query_lookback_delta: DurationMs,
+
+    /// How many queries run at a time, others wait; -1 is no limit
+    #[arg(long = "query.max-concurrency", value_name = "COUNT", default_value = "-1", allow_negative_numbers = true,
+          value_parser = parse_concurrency)]
+    pub query_max_concurrency: QueryConcurrency,
+
+    /// Features of PromQL that are off by default, under Prometheus' names; a list with commas, may be repeated
+    #[arg(long = "enable-feature", value_name = "NAMES", value_delimiter = ',', action = ArgAction::Append)]
+    pub enable_feature: Vec<String>,
+
+    /// After a signal to end: how long requests are still accepted while /-/ready answers 503
+    #[arg(long = "http.shutdown-delay", value_name = "DURATION", default_value = "10s", value_parser = parse_wait)]
+    pub shutdown_delay: Duration,
+
+    /// After that: how long requests in flight may take to end
+    #[arg(long = "http.shutdown-timeout", value_name = "DURATION", default_value = "60s", value_parser = parse_wait)]
+    pub shutdown_timeout: Duration,
+
+    /// Every flag with its value, for /api/v1/status/flags
+    #[arg(skip)]
+    pub shown: BTreeMap<String, String>,
+
+    /// What is odd about the command line, to be logged
+    #[arg(skip)]
+    pub warnings: Vec<String>,
+}
+
+/// How many queries run at a time; `None` is no limit.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct QueryConcurrency(pub Option<usize>);
+
+/// promxy's words; `fatal` and `panic` are as good as `error` here.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, ValueEnum)]
+pub enum LogLevelFlag {
+    /// Everything
+    Trace,
+    /// And what was decided for each request
+    Debug,
+    /// And the course of the process
+    Info,
+    /// And what may need somebody to act
+    #[value(name = "warning", alias = "warn")]
+    Warning,
+    /// Only what needs somebody to act
+    #[value(aliases = ["fatal", "panic"])]
+    Error,
+}
+
+impl From<LogLevelFlag> for LogLevel {
+    fn from(flag: LogLevelFlag) -> Self {
+        match flag {
+            LogLevelFlag::Trace => Self::Trace,
+            LogLevelFlag::Debug => Self::Debug,
+            LogLevelFlag::Info => Self::Info,
+            LogLevelFlag::Warning => Self::Warn,
+            LogLevelFlag::Error => Self::Error,
+        }
+    }
+}
+
+/// How lines of logs are written.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, ValueEnum)]
+pub enum LogFormatFlag {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+impl From<LogFormatFlag> for LogFormat {
+    fn from(flag: LogFormatFlag) -> Self {
+        match flag {
+            LogFormatFlag::Text => Self::Text,
+            LogFormatFlag::Json => Self::Json,
+        }
+    }
+}
+
+/// Where requests are logged.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, ValueEnum)]
+pub enum AccessLogFlag {
+    /// Standard output
+    Stdout,
+    /// Standard error
+    Stderr,
+    /// Nowhere
+    None,
+}
+
+/// A flag of promxy that is known but not built yet: silently ignoring it would be a lie.
+struct NotBuiltFlag {
+    name: &'static str,
+    /// promxy's default; giving just this changes nothing and is only worth a warning.
+    default: Option<&'static str>,
+    takes_value: bool,
+}
+
+const fn not_built(name: &'static str, default: Option<&'static str>) -> NotBuiltFlag {
+    NotBuiltFlag { name, default, takes_value: true }
+}
+
+const NOT_BUILT: [NotBuiltFlag; 9] = [
+    not_built("web.config.file", None),
+    not_built("storage.path", None),
+    not_built("storage.tsdb.path", None),
+    not_built("remote-read.max-concurrency", Some("10")),
+    not_built("alertmanager.notification-queue-capacity", Some("10000")),
+    not_built("rules.alert.for-outage-tolerance", Some("1h")),
+    not_built("rules.alert.for-grace-period", Some("10m")),
+    not_built("rules.alert.resend-delay", Some("1m")),
+    NotBuiltFlag { name: "rules.alertbackfill", default: None, takes_value: false },
+];
+
+/// Features of Prometheus that mean something to one that scrapes or stores, and nothing to a gateway.
+const FEATURES_WITHOUT_EFFECT: [&str; 13] = [
+    "agent",
+    "auto-gomaxprocs",
+    "auto-gomemlimit",
+    "auto-reload-config",
+    "concurrent-rule-eval",
+    "created-timestamp-zero-ingestion",
+    "delayed-compaction",
+    "exemplar-storage",
+    "extra-scrape-metrics",
+    "memory-snapshot-on-shutdown",
+    "metadata-wal-records",
+    "native-histograms",
+    "otlp-deltatocumulative",
+];
+
+/// Why there is nothing to run: a text for one of the two outputs, and the exit code.
+#[derive(Debug, PartialEq, Eq)]
+pub struct EarlyExit {
+    /// What to print.
+    pub text: String,
+    /// 0 for help and version, which go to standard output; else 1.
+    pub code: u8,
+}
+
+impl Cli {
+    /// Reads a command line, the name of the program first.
+    ///
+    /// # Errors
+    /// Help, version, or what is wrong. A bad flag exits with 1, as promxy does (clap's own code would be 2).
+    pub fn try_from_args(args: impl IntoIterator<Item = OsString>) -> Result<Self, EarlyExit> {
+        let exit = |error: clap::Error| {
+            let is_answer = matches!(error.kind(), ClapErrorKind::DisplayHelp | ClapErrorKind::DisplayVersion);
+            EarlyExit { text: error.render().to_string(), code: u8::from(!is_answer) }
+        };
+        let mut command = command();
+        let matches = command.try_get_matches_from_mut(args).map_err(exit)?;
+        let mut cli = Self::from_arg_matches(&matches).map_err(|error| exit(error.format(&mut command)))?;
+        cli.serve.warnings = warnings_about_not_built(&matches)
+            .map_err(|why| exit(clap::Error::raw(ClapErrorKind::InvalidValue, why + "\n").with_cmd(&command)))?;
+        check_paths(&cli.serve.effective_route_prefix(), &cli.serve.metrics_path)
+            .map_err(|why| exit(clap::Error::raw(ClapErrorKind::ValueValidation, why + "\n").with_cmd(&command)))?;
+        cli.serve.shown = shown_flags(&command, &matches);
+        Ok(cli)
+    }
+}
+
+fn command() -> clap::Command {
+    Cli::command().args(NOT_BUILT.iter().map(|flag| {
+        let action = if flag.takes_value { ArgAction::Append } else { ArgAction::SetTrue };
+        Arg::new(flag.name).long(flag.name).hide(true).action(action)
+    }))
+}
+
+fn warnings_about_not_built(matches: &ArgMatches) -> Result<Vec<String>, String> {
+    let mut warnings = Vec::new();
+    for flag in &NOT_BUILT {
+        let name = flag.name;
+        if !flag.takes_value {
+            if matches.get_flag(name) {
+                return Err(format!("--{name} is not built yet"));
+            }
+            continue;
+        }
+        for value in matches.get_many::<String>(name).into_iter().flatten() {
+            if !flag.default.is_some_and(|default| is_same_value(default, value)) {
+                return Err(format!("--{name} is not built yet"));
+            }
+            warnings.push(format!("--{name} is not built yet; its default value {value} changes nothing"));
+        }
+    }
+    Ok(warnings)
+}
+
+/// `60m` says the same as `1h`.
+fn is_same_value(one: &str, other: &str) -> bool {
+    one == other || matches!((parse_duration_ms(one), parse_duration_ms(other)), (Ok(one), Ok(other)) if one == other)
+}
+
+/// Long name → value, with defaults. A password in the external URL is left out.
+fn shown_flags(command: &clap::Command, matches: &ArgMatches) -> BTreeMap<String, String> {
+    let shown = command.get_arguments().filter_map(|argument| {
+        let long = argument.get_long()?;
+        let id = argument.get_id().as_str();
+        if matches!(argument.get_action(), ArgAction::Help | ArgAction::Version) {
+            return None;
+        }
+        // Absent for flags that were not given and have no default.
+        let raw = matches.try_get_raw(id).ok().flatten();
+        let values = raw.into_iter().flatten().map(|value| value.to_string_lossy().into_owned());
+        let value = values.collect::<Vec<_>>().join(",");
+        let value = if long == "web.external-url" { without_password(&value) } else { value };
+        Some((long.to_owned(), value))
+    });
+    shown.collect()
+}
+
+fn without_password(text: &str) -> String {
+    match url::Url::parse(text) {
+        Ok(mut url) if url.password().is_some() => match url.set_password(Some("xxxxx")) {
+            Ok(()) => url.to_string(),
+            Err(()) => String::new(),
+        },
+        _ => text.to_owned(),
+    }
+}
+
+impl ServeFlags {
+    /// The path before all routes: as given, or that of the external URL; `/` for none.
+    pub fn effective_route_prefix(&self) -> String {
+        match (&self.route_prefix, &self.external_url) {
+            (Some(prefix), _) => prefix.clone(),
+            (None, Some(url)) => normal_prefix(url.path()),
+            (None, None) => "/".to_owned(),
+        }
+    }
+
+    /// Gated features that are on, and a warning for each name that means nothing here.
+    pub fn features(&self) -> (Features, Vec<String>) {
+        let mut features = Features::default();
+        let mut warnings = Vec::new();
+        for name in self.enable_feature.iter().map(|name| name.trim()).filter(|name| !name.is_empty()) {
+            match name {
+                "promql-experimental-functions" => features.experimental_functions = true,
+                "promql-extended-range-selectors" => features.extended_range_selectors = true,
+                "promql-binop-fill-modifiers" => features.binop_fill_modifiers = true,
+                "promql-delayed-name-removal" => features.delayed_name_removal = true,
+                "type-and-unit-labels" => features.type_and_unit_labels = true,
+                "use-start-timestamps" => features.use_start_timestamps = true,
+                name if FEATURES_WITHOUT_EFFECT.contains(&name) => {
+                    warnings.push(format!("--enable-feature: {name:?} has no effect in a gateway"));
+                }
+                name => warnings.push(format!("Unknown option for --enable-feature: {name:?}")),
+            }
+        }
+        (features, warnings)
+    }
+}
+
+fn parse_wait(text: &str) -> Result<Duration, String> {
+    parse_duration_ms(text).map(Duration::from)
+}
+
+fn parse_lookback(text: &str) -> Result<DurationMs, String> {
+    let duration = parse_duration_ms(text)?;
+    if duration.0 > 0 { Ok(duration) } else { Err("must be more than zero".to_owned()) }
+}
+
+fn parse_concurrency(text: &str) -> Result<QueryConcurrency, String> {
+    match text.parse::<i64>() {
+        Ok(-1) => Ok(QueryConcurrency(None)),
+        Ok(most @ 1..=1_000_000) => Ok(QueryConcurrency(usize::try_from(most).ok())),
+        _ => Err("must be -1 or from 1 to 1000000".to_owned()),
+    }
+}
+
+fn parse_cors_origin(text: &str) -> Result<CorsOrigin, String> {
+    CorsOrigin::try_new(text).map_err(|error| error.to_string())
+}
+
+fn parse_external_url(text: &str) -> Result<url::Url, String> {
+    let url = url::Url::parse(text).map_err(|error| error.to_string())?;
+    match url.scheme() {
+        "http" | "https" => parse_route_prefix(url.path()).map(|_| url),
+        _ => Err("must begin with http:// or https://".to_owned()),
+    }
+}
+
+/// `/a/b`, whatever slashes there were at the ends; `/` for none.
+fn normal_prefix(text: &str) -> String {
+    format!("/{}", text.trim_matches('/'))
+}
+
+fn parse_route_prefix(text: &str) -> Result<String, String> {
+    // Braces would be parameters to the router; an encoded path would never match.
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
+    match text.bytes().all(is_plain) && !text.contains("//") {
+        true => Ok(normal_prefix(text)),
+        false => Err("may only have letters, digits and /-._~".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<Cli, EarlyExit> {
+        Cli::try_from_args(std::iter::once("quiver").chain(line.split_whitespace()).map(OsString::from))
+    }
+
+    fn flags(line: &str) -> ServeFlags {
+        read(line).expect(line).serve
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_promxy() {
+        let flags = flags("");
+        let shown: Vec<String> = flags.shown.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        expect_test::expect![[r#"
+            access-log-destination=stdout
+            alertmanager.notification-queue-capacity=
+            bind-addr=:8082
+            check-config=false
+            config=config.yaml
+            enable-feature=
+            grpc.bind-addr=:8083
+            http.shutdown-delay=10s
+            http.shutdown-timeout=60s
+            log-format=text
+            log-level=info
+            log-max-form-prefix=256
+            metrics-path=/metrics
+            proxy-headers=
+            query.lookback-delta=5m
+            query.max-concurrency=-1
+            query.max-samples=50000000
+            query.timeout=2m
+            remote-read.max-concurrency=
+            rules.alert.for-grace-period=
+            rules.alert.for-outage-tolerance=
+            rules.alert.resend-delay=
+            rules.alertbackfill=false
+            storage.path=
+            storage.tsdb.path=
+            web.config.file=
+            web.cors.origin=.*
+            web.enable-lifecycle=false
+            web.external-url=
+            web.read-timeout=5m
+            web.route-prefix="#]]
+        .assert_eq(&shown.join("\n"));
+        assert_eq!(flags.query_timeout, Duration::from_secs(120));
+        assert_eq!(flags.query_lookback_delta, DurationMs(300_000));
+        assert_eq!(flags.effective_route_prefix(), "/");
+        assert!(flags.warnings.is_empty());
+    }
+
+    #[test]
+    fn flags_are_read_in_both_forms_and_with_both_kinds_of_duration() {
+        let flags = flags(
+            "--config a.yml --bind-addr=:1 --query.timeout 1.5h --query.lookback-delta=1d --query.max-concurrency -1 \
+             --log-level=warn --proxy-headers=X-Scope-OrgID --proxy-headers A --web.enable-lifecycle \
+             --enable-feature=promql-experimental-functions,type-and-unit-labels --enable-feature agent,nosuch",
+        );
+        assert_eq!(flags.config, PathBuf::from("a.yml"));
+        assert_eq!(flags.query_timeout, Duration::from_secs(5_400));
+        assert_eq!(flags.query_lookback_delta, DurationMs(86_400_000));
+        assert_eq!(flags.log_level, LogLevelFlag::Warning);
+        assert_eq!(flags.proxy_headers, ["x-scope-orgid", "a"]);
+        let (features, warnings) = flags.features();
+        assert!(features.experimental_functions && features.type_and_unit_labels && !features.delayed_name_removal);
+        assert_eq!(
+            warnings,
+            [
+                "--enable-feature: \"agent\" has no effect in a gateway",
+                "Unknown option for --enable-feature: \"nosuch\""
+            ]
+        );
+    }
+
+    #[test]
+    fn bad_command_lines_exit_with_1_and_say_why() {
+        for (line, why) in [
+            ("--nosuch", "unexpected argument '--nosuch'"),
+            ("--log-level=loud", "invalid value 'loud'"),
+            ("--query.timeout=5", "\"5\" has no unit, write \"5s\""),
+            ("--query.timeout=-5s", "\"-5s\" is negative"),
+            ("--query.lookback-delta=0s", "must be more than zero"),
+            ("--query.max-samples=0", "0 is not in"),
+            ("--query.max-concurrency=-2", "must be -1 or from 1"),
+            ("--query.max-concurrency=0", "must be -1 or from 1"),
+            ("--web.cors.origin=(", "error parsing regexp"),
+            ("--web.external-url=example.org/x", "relative URL without a base"),
+            ("--web.external-url=ftp://example.org", "must begin with http:// or https://"),
+            ("--web.route-prefix=/{a}", "may only have letters, digits and /-._~"),
+            ("--metrics-path=/", "--metrics-path=/ is the path of something else"),
+            ("--metrics-path=/a --web.route-prefix=/a", "--metrics-path=/a is the path of something else"),
+            ("--metrics-path=/api/v1/x", "--metrics-path=/api/v1/x is the path of something else"),
+            ("--web.config.file=x.yml", "--web.config.file is not built yet"),
+            ("--rules.alert.resend-delay=2m", "--rules.alert.resend-delay is not built yet"),
+            ("--rules.alertbackfill", "--rules.alertbackfill is not built yet"),
+            ("nosuch", "unrecognized subcommand 'nosuch'"),
+        ] {
+            let exit = read(line).expect_err(line);
+            assert_eq!(exit.code, 1, "{line}");
+            assert!(exit.text.contains(why), "{line}: {}", exit.text);
+        }
+    }
+
+    #[test]
+    fn a_default_of_promxy_is_only_a_warning() {
+        let flags = flags("--rules.alert.for-outage-tolerance=60m --remote-read.max-concurrency=10");
+        assert_eq!(
+            flags.warnings,
+            [
+                "--remote-read.max-concurrency is not built yet; its default value 10 changes nothing",
+                "--rules.alert.for-outage-tolerance is not built yet; its default value 60m changes nothing",
+            ]
+        );
+    }
+
+    #[test]
+    fn help_and_version_are_no_failures() {
+        for line in ["--help", "-h", "--version", "-v"] {
+            assert_eq!(read(line).expect_err(line).code, 0, "{line}");
+        }
+        assert!(read("-v").expect_err("version").text.contains(env!("CARGO_PKG_VERSION")));
+    }
+
+    #[test]
+    fn the_route_prefix_is_that_of_the_external_url_unless_given() {
+        for (line, prefix) in [
+            ("--web.external-url=http://x.org/a/b/", "/a/b"),
+            ("--web.external-url=http://x.org", "/"),
+            ("--web.external-url=http://x.org/a --web.route-prefix=/", "/"),
+            ("--web.route-prefix=c/", "/c"),
+        ] {
+            assert_eq!(flags(line).effective_route_prefix(), prefix, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_not_shown() {
+        let flags = flags("--web.external-url=http://me:hunter2@x.org/");
+        assert_eq!(flags.shown["web.external-url"], "http://me:xxxxx@x.org/");
+    }
+}
