@@ -109,3 +109,89 @@ pub(crate) fn resets(values: &[f64]) -> f64 {
 pub(crate) fn changes(values: &[f64]) -> f64 {
     values.windows(2).filter(|pair| pair[0] != pair[1] && !(pair[0].is_nan() && pair[1].is_nan())).count() as f64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::RangeFunction::{Changes, Delta, Idelta, Increase, Irate, Rate, Resets};
+    use super::super::range_function::tests::check;
+
+    #[test]
+    fn a_counter_that_grows_evenly_grows_so_over_the_whole_window() {
+        check(Increase, "0 10 20 30 40 50", (50, 50), &[], Some(50.0));
+        check(Rate, "0 10 20 30 40 50", (50, 50), &[], Some(1.0));
+        check(Rate, "0 10 20 30 40 50", (55, 50), &[], Some(1.0));
+    }
+
+    #[test]
+    fn one_sample_has_no_rate() {
+        for function in [Rate, Increase, Delta, Irate, Idelta] {
+            check(function, "0 _ _ 30", (30, 30), &[], None);
+        }
+    }
+
+    #[test]
+    fn the_value_before_a_fall_is_added() {
+        check(Increase, "5 10 20 3 8", (40, 40), &[], Some((8.0 - 10.0 + 20.0) / 30.0 * 40.0));
+        check(Delta, "5 10 20 3 8", (40, 40), &[], Some(-2.0 * (40.0 / 30.0)));
+    }
+
+    #[test]
+    fn a_gap_of_more_than_a_tenth_over_the_spacing_is_carried_on_by_half_a_spacing() {
+        // Samples at 30, 40, 50 s; 20 s are missing at the left, 12 s at the right.
+        check(Delta, "_ _ _ 1 2 3", (62, 52), &[], Some(2.0 * (30.0 / 20.0)));
+        // At 10.9 s the window still belongs to the series.
+        let (timestamps, values) = super::super::range_function::tests::series("_ _ _ 1 2 3");
+        let windows = super::super::windows::tests::grid(60_900, 1, 1, 40_900);
+        let cells = super::super::cells::collect_cells(|out| {
+            super::super::evaluate_range_function(Delta, &timestamps, &values, &windows, &[], out)
+                .expect("no parameters");
+        });
+        assert_eq!(cells, [Some(2.0 * ((20.0 + 10.0 + 10.9) / 20.0))]);
+    }
+
+    #[test]
+    fn a_counter_is_not_carried_below_zero_but_a_gauge_is() {
+        // It was zero 2 s before the first sample.
+        check(Increase, "_ 2 12 22", (30, 30), &[], Some(20.0 * ((20.0 + 2.0) / 20.0)));
+        check(Delta, "_ 2 12 22", (30, 30), &[], Some(20.0 * (30.0 / 20.0)));
+        // The limit does not hold for a first value below zero or without growth.
+        check(Increase, "_ -2 8 18", (30, 30), &[], Some(20.0 * (30.0 / 20.0)));
+        check(Increase, "_ 5 5 5", (30, 30), &[], Some(0.0));
+    }
+
+    #[test]
+    fn nan_is_not_a_reset_but_spoils_the_sum_where_it_counts() {
+        check(Increase, "0 10 NaN 30 40", (40, 50), &[], Some(40.0));
+        check(Increase, "0 10 20 NaN", (30, 40), &[], Some(f64::NAN));
+        check(Resets, "5 NaN 3 2", (30, 40), &[], Some(1.0));
+    }
+
+    #[test]
+    fn instant_functions_look_at_the_last_two_samples() {
+        check(Irate, "0 10 30 60", (30, 40), &[], Some(3.0));
+        check(Irate, "0 10 30 _ 7", (40, 50), &[], Some(7.0 / 20.0));
+        check(Idelta, "0 10 30 7", (30, 40), &[], Some(-23.0));
+        check(Irate, "0 10 NaN", (20, 40), &[], Some(f64::NAN));
+    }
+
+    #[test]
+    fn two_samples_at_one_time_have_no_instant_rate() {
+        let windows = super::super::windows::tests::grid(10, 1, 1, 100);
+        for function in [Irate, Idelta] {
+            let cells = super::super::cells::collect_cells(|out| {
+                let result = super::super::evaluate_range_function(function, &[5, 5], &[1.0, 2.0], &windows, &[], out);
+                result.expect("no parameters");
+            });
+            assert_eq!(cells, [None]);
+        }
+    }
+
+    #[test]
+    fn resets_and_changes_are_counted() {
+        check(Resets, "1 2 1 0 5 5 4", (60, 100), &[], Some(3.0));
+        check(Changes, "1 2 1 0 5 5 4", (60, 100), &[], Some(5.0));
+        check(Changes, "1 NaN NaN 2 2", (60, 100), &[], Some(2.0));
+        check(Resets, "7", (0, 10), &[], Some(0.0));
+        check(Changes, "7", (0, 10), &[], Some(0.0));
+    }
+}

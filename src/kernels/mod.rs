@@ -18,6 +18,8 @@ mod lookback;
 mod over_time_functions;
 mod quantile;
 mod range_function;
+#[cfg(test)]
+mod range_function_properties;
 mod select_top;
 mod step_fold;
 mod step_scalar;

@@ -95,3 +95,81 @@ fn refill(scratch: &mut Vec<f64>, values: impl Iterator<Item = f64>) {
     scratch.clear();
     scratch.extend(values);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::RangeFunction::{
+        AvgOverTime, CountOverTime, FirstOverTime, LastOverTime, MadOverTime, MaxOverTime, MinOverTime,
+        PresentOverTime, QuantileOverTime, StddevOverTime, StdvarOverTime, SumOverTime, TsOfFirstOverTime,
+        TsOfLastOverTime, TsOfMaxOverTime, TsOfMinOverTime,
+    };
+    use super::super::range_function::tests::check;
+
+    const NAN: f64 = f64::NAN;
+    const INF: f64 = f64::INFINITY;
+    const WHOLE: (i64, i64) = (60, 100);
+
+    #[test]
+    fn sums_and_means_keep_small_values_and_infinities() {
+        check(SumOverTime, "1 1e100 1 -1e100", WHOLE, &[], Some(2.0));
+        check(AvgOverTime, "1 1e100 1 -1e100", WHOLE, &[], Some(0.5));
+        check(AvgOverTime, "1.7e308 1.7e308 1.7e308", WHOLE, &[], Some(1.7e308));
+        check(SumOverTime, "1.7e308 1.7e308", WHOLE, &[], Some(INF));
+        check(SumOverTime, "Inf -Inf", WHOLE, &[], Some(NAN));
+        check(AvgOverTime, "1 Inf 2", WHOLE, &[], Some(INF));
+        check(AvgOverTime, "Inf 1 -Inf", WHOLE, &[], Some(NAN));
+    }
+
+    #[test]
+    fn extremes_pass_over_nan_unless_there_is_nothing_else() {
+        check(MinOverTime, "NaN 3 NaN 1 2", WHOLE, &[], Some(1.0));
+        check(MaxOverTime, "NaN 3 NaN 1 2", WHOLE, &[], Some(3.0));
+        check(MinOverTime, "NaN NaN", WHOLE, &[], Some(NAN));
+        check(MaxOverTime, "NaN NaN", WHOLE, &[], Some(NAN));
+    }
+
+    #[test]
+    fn the_time_of_an_extreme_is_that_of_its_last_occurrence() {
+        check(TsOfMaxOverTime, "1 3 3 2", WHOLE, &[], Some(20.0));
+        check(TsOfMinOverTime, "2 1 1 3", WHOLE, &[], Some(20.0));
+        check(TsOfMaxOverTime, "NaN 3 NaN", WHOLE, &[], Some(10.0));
+        check(TsOfMinOverTime, "NaN NaN", WHOLE, &[], Some(10.0));
+        check(TsOfFirstOverTime, "_ 3 1 2", WHOLE, &[], Some(10.0));
+        check(TsOfLastOverTime, "_ 3 1 2", WHOLE, &[], Some(30.0));
+    }
+
+    #[test]
+    fn plain_picks_and_counts() {
+        check(FirstOverTime, "_ NaN 1 2", WHOLE, &[], Some(NAN));
+        check(LastOverTime, "_ 3 1 2", WHOLE, &[], Some(2.0));
+        check(CountOverTime, "_ NaN 1 2", WHOLE, &[], Some(3.0));
+        check(PresentOverTime, "NaN", WHOLE, &[], Some(1.0));
+    }
+
+    #[test]
+    fn the_variance_of_equal_values_is_exactly_zero() {
+        // Prometheus issue 4927.
+        let equal = "1.5990505637277868 1.5990505637277868 1.5990505637277868";
+        check(StdvarOverTime, equal, WHOLE, &[], Some(0.0));
+        check(StddevOverTime, equal, WHOLE, &[], Some(0.0));
+        check(StdvarOverTime, "1 5", WHOLE, &[], Some(4.0));
+        check(StddevOverTime, "1 5", WHOLE, &[], Some(2.0));
+        check(StdvarOverTime, "1 Inf", WHOLE, &[], Some(NAN));
+    }
+
+    #[test]
+    fn quantiles_take_any_q() {
+        check(QuantileOverTime, "0 1 2 4", WHOLE, &[0.75], Some(2.5));
+        check(QuantileOverTime, "0 1 2 4", WHOLE, &[-1.0], Some(-INF));
+        check(QuantileOverTime, "0 1 2 4", WHOLE, &[2.0], Some(INF));
+        check(QuantileOverTime, "0 1 2 4", WHOLE, &[NAN], Some(NAN));
+    }
+
+    #[test]
+    fn the_median_deviation_is_nan_as_soon_as_one_value_is() {
+        check(MadOverTime, "4 6 2 1 999 1 2", WHOLE, &[], Some(1.0));
+        check(MadOverTime, "7 7 7", WHOLE, &[], Some(0.0));
+        check(MadOverTime, "5", WHOLE, &[], Some(0.0));
+        check(MadOverTime, "1 2 NaN 4", WHOLE, &[], Some(NAN));
+    }
+}

@@ -274,8 +274,49 @@ fn seconds(time_ms: i64) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use super::super::cells::collect_cells;
+    use super::super::windows::tests::grid;
     use super::*;
+
+    /// One value every 10 s from 0 s on, `_` for none: the notation of Prometheus' own tests.
+    pub(crate) fn series(notation: &str) -> (Vec<i64>, Vec<f64>) {
+        let samples = notation.split_whitespace().enumerate().filter(|(_, word)| *word != "_");
+        samples.map(|(at, word)| (at as i64 * 10_000, word.parse::<f64>().expect("a number"))).unzip()
+    }
+
+    /// The function of the series at one time, over a range that ends there.
+    pub(crate) fn evaluate_at(
+        function: RangeFunction,
+        notation: &str,
+        time_seconds: i64,
+        range_seconds: i64,
+        params: &[f64],
+    ) -> Option<f64> {
+        let (timestamps, values) = series(notation);
+        let windows = grid(time_seconds * 1000, 1, 1, range_seconds * 1000);
+        let params: Vec<StepScalar<'_>> = params.iter().map(|value| StepScalar::Constant(*value)).collect();
+        let cells = collect_cells(|out| {
+            evaluate_range_function(function, &timestamps, &values, &windows, &params, out).expect("valid parameters");
+        });
+        cells[0]
+    }
+
+    /// Compares with what is expected; equal to the last digit, any NaN with any NaN.
+    pub(crate) fn check(
+        function: RangeFunction,
+        notation: &str,
+        (time_seconds, range_seconds): (i64, i64),
+        params: &[f64],
+        expected: Option<f64>,
+    ) {
+        let got = evaluate_at(function, notation, time_seconds, range_seconds, params);
+        let is_same = match (got, expected) {
+            (Some(got), Some(expected)) => got == expected || (got.is_nan() && expected.is_nan()),
+            (got, expected) => got == expected,
+        };
+        assert!(is_same, "{}({notation} [{range_seconds}s]): {got:?}, not {expected:?}", function.name());
+    }
 
     #[test]
     fn every_function_is_found_by_its_own_name() {
@@ -286,5 +327,37 @@ mod tests {
         assert_eq!(RangeFunction::DoubleExponentialSmoothing.name(), "double_exponential_smoothing");
         assert_eq!(RangeFunction::from_name("Rate"), None);
         assert_eq!(RangeFunction::from_name("absent_over_time"), None);
+    }
+
+    #[test]
+    fn an_empty_window_gives_no_cell_whatever_the_function() {
+        for function in RangeFunction::all() {
+            check(function, "1 2 3", (100, 20), &[0.5, 0.5], None);
+            check(function, "", (100, 200), &[0.5, 0.5], None);
+        }
+    }
+
+    #[test]
+    fn an_at_modifier_gives_every_step_the_same_cell_except_where_the_evaluation_time_counts() {
+        let (timestamps, values) = series("1 4 2 8");
+        let windows = RangeWindows { end_step_ms: 0, eval_step_ms: 60_000, ..grid(30_000, 1, 3, 40_000) };
+        let params = [StepScalar::Constant(0.5), StepScalar::Constant(0.5)];
+        for function in RangeFunction::all() {
+            let cells = collect_cells(|out| {
+                evaluate_range_function(function, &timestamps, &values, &windows, &params, out).expect("valid");
+            });
+            assert_eq!(cells.len(), 3, "{function:?}");
+            assert_eq!(cells[0] == cells[2], function != RangeFunction::PredictLinear, "{function:?} {cells:?}");
+        }
+    }
+
+    #[test]
+    fn a_missing_parameter_is_an_error_of_ours() {
+        let windows = grid(0, 1, 1, 1);
+        let mut error = Ok(());
+        collect_cells(|out| {
+            error = evaluate_range_function(RangeFunction::PredictLinear, &[], &[], &windows, &[], out);
+        });
+        assert_eq!(error, Err(KernelError::MissingParameter { function: RangeFunction::PredictLinear, got: 0 }));
     }
 }

@@ -89,3 +89,71 @@ fn smooth(values: &[f64], smoothing: f64, trend_factor: f64) -> Option<f64> {
     }
     Some(level)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::RangeFunction::{Deriv, DoubleExponentialSmoothing, PredictLinear};
+    use super::super::cells::collect_cells;
+    use super::super::range_function::tests::{check, evaluate_at, series};
+    use super::super::windows::tests::grid;
+    use super::super::{RangeWindows, evaluate_range_function};
+    use super::*;
+
+    const NAN: f64 = f64::NAN;
+
+    #[test]
+    fn a_straight_line_is_found() {
+        check(Deriv, "0 10 20 30", (30, 40), &[], Some(1.0));
+        check(PredictLinear, "0 10 20 30", (30, 40), &[60.0], Some(90.0));
+        check(Deriv, "7", (0, 40), &[], None);
+        check(PredictLinear, "7", (0, 40), &[60.0], None);
+    }
+
+    #[test]
+    fn equal_values_have_slope_zero_and_equal_infinities_none() {
+        check(Deriv, "0.1 0.1 0.1 0.1", (30, 40), &[], Some(0.0));
+        check(PredictLinear, "0.1 0.1 0.1", (30, 40), &[1e9], Some(0.1));
+        check(Deriv, "Inf Inf", (30, 40), &[], Some(NAN));
+        check(Deriv, "NaN NaN", (30, 40), &[], Some(NAN));
+    }
+
+    #[test]
+    fn a_prediction_starts_at_the_evaluation_time_not_where_offset_moved_the_window() {
+        let (timestamps, values) = series("0 10 20 30");
+        let windows = RangeWindows { first_eval_ms: 130_000, ..grid(30_000, 1, 1, 40_000) };
+        let cells = collect_cells(|out| {
+            let ahead = [StepScalar::Constant(60.0)];
+            evaluate_range_function(PredictLinear, &timestamps, &values, &windows, &ahead, out).expect("valid");
+        });
+        assert_eq!(cells, [Some(190.0)]);
+    }
+
+    #[test]
+    fn smoothing_follows_level_and_trend() {
+        check(DoubleExponentialSmoothing, "0 10 20 30", (30, 40), &[0.3, 0.6], Some(30.0));
+        check(DoubleExponentialSmoothing, "5", (30, 40), &[0.5, 0.5], None);
+        // Level 1, trend 3; then 0.5·4 + 0.5·(1+3) = 4; then trend 0.5·3 + 0.5·3, level 0.5·1 + 0.5·(4+3).
+        check(DoubleExponentialSmoothing, "1 4 1", (30, 40), &[0.5, 0.5], Some(4.0));
+    }
+
+    #[test]
+    fn factors_must_lie_between_0_and_1_where_there_are_samples() {
+        let (timestamps, values) = series("1 2 3");
+        let result = |at_seconds: i64, smoothing: f64, trend: f64| {
+            let windows = grid(at_seconds * 1000, 1, 1, 40_000);
+            let params = [StepScalar::Constant(smoothing), StepScalar::Constant(trend)];
+            let mut result = Ok(());
+            collect_cells(|out| {
+                result =
+                    evaluate_range_function(DoubleExponentialSmoothing, &timestamps, &values, &windows, &params, out);
+            });
+            result
+        };
+        assert_eq!(result(20, 0.0, 0.5), Err(KernelError::SmoothingFactor(0.0)));
+        assert_eq!(result(20, 1.0, 0.5), Err(KernelError::SmoothingFactor(1.0)));
+        assert_eq!(result(20, 0.5, -1.0), Err(KernelError::TrendFactor(-1.0)));
+        assert_eq!(result(20, 0.5, 1.5), Err(KernelError::TrendFactor(1.5)));
+        assert_eq!(result(500, 7.0, 7.0), Ok(()));
+        assert!(evaluate_at(DoubleExponentialSmoothing, "1 2 3", 20, 40, &[NAN, 0.5]).is_some_and(f64::is_nan));
+    }
+}

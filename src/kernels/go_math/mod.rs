@@ -17,8 +17,10 @@
 //! One departure: Go's `log` for amd64 is wrong for subnormal numbers (below 2.3e-308); ours is right there, as Go is on
 //! other machines.
 
-// The coefficients stand as they were published, with more digits than a float holds.
-#![allow(clippy::excessive_precision)]
+#![allow(
+    clippy::excessive_precision,
+    reason = "coefficients stand as they were published, with more digits than a float holds"
+)]
 
 mod arc;
 mod circular;
