@@ -1,6 +1,7 @@
 //! The answers of `/api/v1/query` and `/api/v1/query_range`, as they stream in.
 
 mod number;
+mod plain_items;
 mod query_events;
 mod scanner;
 mod text;

@@ -1,6 +1,5 @@
-//! Timestamps and sample values of a query response, and the fast way through a run of plain samples.
+//! Timestamps and sample values of a query response.
 
-use super::super::series_builder::SeriesBuilder;
 use crate::model::TimestampMs;
 
 /// Go's `math.NaN()`: what Prometheus has in memory when its JSON says `NaN`.
@@ -52,79 +51,8 @@ pub(super) fn parse_value(text: &str) -> Option<f64> {
     }
 }
 
-/// Takes samples of the plain form `[1435781451.781,"1.5"],` off the front, as long as they come so. Stops before the first
-/// that is written differently, is the last of its array, is not wholly there, or that the builder refuses: those go
-/// the long way, which also finds the words for what is wrong. Returns how many bytes were taken.
-pub(super) fn take_plain_samples(bytes: &[u8], series: &mut SeriesBuilder) -> usize {
-    let mut rest = bytes;
-    while let Some((timestamp_ms, value, behind)) = plain_sample(rest) {
-        if series.push(timestamp_ms, value).is_err() {
-            break;
-        }
-        rest = behind;
-    }
-    bytes.len() - rest.len()
-}
-
-#[inline]
-fn plain_sample(bytes: &[u8]) -> Option<(i64, f64, &[u8])> {
-    let (timestamp_ms, rest) = plain_timestamp(bytes.strip_prefix(b"[")?)?;
-    let (value, rest) = plain_value(rest.strip_prefix(b",\"")?)?;
-    Some((timestamp_ms, value, rest.strip_prefix(b"\"],")?))
-}
-
-/// Digits, then nothing or a point and up to three more.
-#[inline]
-fn plain_timestamp(bytes: &[u8]) -> Option<(i64, &[u8])> {
-    let (seconds, digits) = leading_digits(bytes);
-    // Fifteen digits times 1000 fit into 63 bits.
-    if digits == 0 || digits > 15 || (bytes[0] == b'0' && digits > 1) {
-        return None;
-    }
-    let rest = &bytes[digits..];
-    let Some(fraction) = rest.strip_prefix(b".") else { return Some((seconds as i64 * 1000, rest)) };
-    let (mut fraction_ms, digits) = leading_digits(&fraction[..fraction.len().min(4)]);
-    match digits {
-        1 => fraction_ms *= 100,
-        2 => fraction_ms *= 10,
-        3 => {}
-        _ => return None,
-    }
-    Some((seconds as i64 * 1000 + fraction_ms as i64, &fraction[digits..]))
-}
-
-/// A finite decimal number.
-#[inline]
-fn plain_value(bytes: &[u8]) -> Option<(f64, &[u8])> {
-    let (whole, digits) = leading_digits(bytes);
-    // Counters are mostly whole numbers; fifteen digits are exact in a float.
-    if (1..=15).contains(&digits) && bytes.get(digits) == Some(&b'"') {
-        return Some((whole as f64, &bytes[digits..]));
-    }
-    let starts_plainly = digits > 0 || matches!(bytes, [b'-', b'0'..=b'9', ..]);
-    if !starts_plainly {
-        return None;
-    }
-    let (value, length): (f64, usize) = fast_float2::parse_partial(bytes).ok()?;
-    value.is_finite().then(|| (value, &bytes[length..]))
-}
-
-/// The number at the front and how many digits it has; wraps around where it is far too long.
-#[inline]
-fn leading_digits(bytes: &[u8]) -> (u64, usize) {
-    let mut number: u64 = 0;
-    let mut digits = 0;
-    while let Some(digit) = bytes.get(digits).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10) {
-        number = number.wrapping_mul(10).wrapping_add(u64::from(digit));
-        digits += 1;
-    }
-    (number, digits)
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     #[test]
@@ -174,47 +102,6 @@ mod tests {
             ["", " 1", "1 ", "nan", "inf", "infinity", "1e999", "-1e999", "0x10", "1_0", "1e", "e1", "--1", "1.2.3"]
         {
             assert_eq!(parse_value(text), None, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn only_plain_whole_samples_are_taken_the_short_way() {
-        for (bytes, taken) in [
-            (r#"[1,"2"],[3,"4"],[5,"6"]]"#, 16),
-            (r#"[1.5,"-2.5e-7"],"#, 16),
-            (r#"[1,"2"]"#, 0),
-            (r#"[1,"2"] ,"#, 0),
-            (r#"[1,2],"#, 0),
-            (r#"[1, "2"],"#, 0),
-            (r#"[-1,"2"],"#, 0),
-            (r#"[01,"2"],"#, 0),
-            (r#"[1.,"2"],"#, 0),
-            (r#"[1.2345,"2"],"#, 0),
-            (r#"[1e3,"2"],"#, 0),
-            (r#"[1234567890123456,"2"],"#, 0),
-            (r#"[1,"NaN"],"#, 0),
-            (r#"[1,"-Inf"],"#, 0),
-            (r#"[1,"-inf"],"#, 0),
-            (r#"[1,"1e999"],"#, 0),
-            (r#"[1,"2\u0033"],"#, 0),
-            (r#"[1,""],"#, 0),
-            (r#"[2,"2"],[1,"2"],"#, 8),
-            ("", 0),
-        ] {
-            assert_eq!(take_plain_samples(bytes.as_bytes(), &mut SeriesBuilder::new(100)), taken, "{bytes}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn the_short_way_reads_what_the_long_way_reads(ms in 0i64..1_000_000_000_000_000, value in any::<f64>()) {
-            prop_assume!(value.is_finite());
-            let seconds = TimestampMs(ms).to_string();
-            let pair = format!("[{seconds},\"{value:?}\"],rest");
-            let taken = plain_sample(pair.as_bytes()).map(|(time, value, rest)| (time, value.to_bits(), rest));
-            prop_assert_eq!(taken, Some((ms, value.to_bits(), &b"rest"[..])));
-            prop_assert_eq!(parse_timestamp(seconds.as_bytes()), Some(ms));
-            prop_assert_eq!(parse_value(&format!("{value}")).map(f64::to_bits), Some(value.to_bits()));
         }
     }
 }

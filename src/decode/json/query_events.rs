@@ -2,8 +2,9 @@
 
 use super::super::series_builder::{PushError, SeriesBuilder};
 use super::DecodeLimits;
-use super::number::{parse_timestamp, parse_value, take_plain_samples};
-use super::scanner::{Container, JsonEvents, Literal, Problem};
+use super::number::{parse_timestamp, parse_value};
+use super::plain_items::{take_plain_labels, take_plain_samples};
+use super::scanner::{Container, JsonEvents, Literal, Problem, Taken};
 use super::text::RawText;
 use crate::model::EncodedLabelsBuilder;
 
@@ -400,11 +401,12 @@ impl JsonEvents for QueryEvents {
     }
 
     #[inline]
-    fn take_elements(&mut self, bytes: &[u8]) -> usize {
-        if self.frame() != Some(Frame::Values) {
-            return 0;
+    fn take_items(&mut self, bytes: &[u8]) -> Taken {
+        match self.frame() {
+            Some(Frame::Values) => take_plain_samples(bytes, &mut self.series),
+            Some(Frame::Metric) => take_plain_labels(bytes, &mut self.labels, self.limits.label_set_bytes_max),
+            _ => Taken::default(),
         }
-        take_plain_samples(bytes, &mut self.series)
     }
 
     fn place(&self) -> String {

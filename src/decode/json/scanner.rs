@@ -45,11 +45,20 @@ pub(super) trait JsonEvents {
     fn end(&mut self) -> Result<(), Problem>;
     fn text(&mut self, text: RawText<'_>) -> Result<(), Problem>;
     fn literal(&mut self, literal: Literal<'_>) -> Result<(), Problem>;
-    /// A chance to take whole elements of the innermost array, each with the comma behind it, off the front of `bytes`
-    /// without events. Returns how many bytes were taken; never takes part of an element.
-    fn take_elements(&mut self, bytes: &[u8]) -> usize;
+    /// A chance to take whole items of the innermost container (elements, or keys with their values) off the front of
+    /// `bytes` without events. Takes no part of an item and, but for the last, each with the comma behind it.
+    fn take_items(&mut self, bytes: &[u8]) -> Taken;
     /// Where in the document the scan is, for an error message: ` in data.result[3]`, or nothing.
     fn place(&self) -> String;
+}
+
+/// What [`JsonEvents::take_items`] took.
+#[derive(Copy, Clone, Default, PartialEq, Eq, Debug)]
+pub(super) struct Taken {
+    /// How many bytes.
+    pub(super) length: usize,
+    /// Is the last of them a comma, so that another item must come? Else a comma or the container's end comes.
+    pub(super) ends_with_comma: bool,
 }
 
 /// What the grammar allows next.
@@ -70,7 +79,16 @@ enum Expect {
 enum Partial {
     None,
     Word,
-    Text { is_key: bool, scan: TextScan, bytes_max: usize, is_cut: bool },
+    Text(PartialText),
+}
+
+/// A string whose end has not been seen.
+#[derive(Copy, Clone, Debug)]
+struct PartialText {
+    is_key: bool,
+    scan: TextScan,
+    bytes_max: usize,
+    is_cut: bool,
 }
 
 /// The state between two pieces.
@@ -109,30 +127,24 @@ impl JsonScanner {
                 at += 1;
                 continue;
             }
-            at = match (self.expect, byte) {
-                (Expect::Value | Expect::ValueOrEnd, _) if self.containers.last() == Some(&Container::Array) => {
-                    let taken = events.take_elements(&piece[at..]);
-                    if taken > 0 {
-                        self.expect = Expect::Value;
-                        at + taken
-                    } else if byte == b']' && self.expect == Expect::ValueOrEnd {
-                        self.end(at, events)?
-                    } else {
-                        self.value(piece, at, events)?
-                    }
+            if let Some(expect) = self.item_expected() {
+                let taken = events.take_items(&piece[at..]);
+                if taken.length > 0 {
+                    self.expect = if taken.ends_with_comma { expect } else { Expect::CommaOrEnd };
+                    at += taken.length;
+                    continue;
                 }
-                (Expect::Value | Expect::Document, _) => self.value(piece, at, events)?,
-                (Expect::KeyOrEnd | Expect::Key, b'"') => self.begin_text(piece, at, true, events)?,
-                (Expect::KeyOrEnd, b'}') => self.end(at, events)?,
+            }
+            at = match (self.expect, byte) {
+                (Expect::ValueOrEnd, b']') | (Expect::KeyOrEnd, b'}') => self.end(at, events)?,
+                (Expect::Document | Expect::Value | Expect::ValueOrEnd, _) => self.value(piece, at, events)?,
+                (Expect::Key | Expect::KeyOrEnd, b'"') => self.begin_text(piece, at, true, events)?,
                 (Expect::Colon, b':') => {
                     self.expect = Expect::Value;
                     at + 1
                 }
                 (Expect::CommaOrEnd, b',') => {
-                    self.expect = match self.containers.last() {
-                        Some(Container::Object) => Expect::Key,
-                        _ => Expect::Value,
-                    };
+                    self.expect = self.after_comma();
                     at + 1
                 }
                 (Expect::CommaOrEnd, b'}') if self.containers.last() == Some(&Container::Object) => {
@@ -148,6 +160,23 @@ impl JsonScanner {
         Ok(())
     }
 
+    /// What comes behind a comma, if an item may begin here.
+    fn item_expected(&self) -> Option<Expect> {
+        match (self.expect, self.containers.last()) {
+            (Expect::Key | Expect::KeyOrEnd, _) | (Expect::Value | Expect::ValueOrEnd, Some(Container::Array)) => {
+                Some(self.after_comma())
+            }
+            _ => None,
+        }
+    }
+
+    fn after_comma(&self) -> Expect {
+        match self.containers.last() {
+            Some(Container::Object) => Expect::Key,
+            _ => Expect::Value,
+        }
+    }
+
     /// Fails unless the document is complete.
     pub(super) fn finish(&self) -> Result<(), DecodeError> {
         // A number at the top may be complete without our knowing; no caller takes such a document.
@@ -155,7 +184,7 @@ impl JsonScanner {
             return Ok(());
         }
         let expected = match self.partial {
-            Partial::Text { .. } => "the end of a string",
+            Partial::Text(_) => "the end of a string",
             Partial::Word => "the end of a number",
             Partial::None => self.expected(),
         };
@@ -265,7 +294,10 @@ impl JsonScanner {
                 }
                 Ok(length)
             }
-            Partial::Text { .. } => self.text(piece, 0, events),
+            Partial::Text(text) => {
+                self.partial = Partial::None;
+                self.text(text, piece, 0, events)
+            }
         }
     }
 
@@ -304,42 +336,48 @@ impl JsonScanner {
         events: &mut E,
     ) -> Result<usize, DecodeError> {
         let bytes_max = events.text_bytes_max(is_key);
-        self.partial = Partial::Text { is_key, scan: TextScan::new(), bytes_max, is_cut: false };
         self.carry.clear();
         self.carry_offset = self.offset + at as u64;
-        self.text(piece, at + 1, events)
+        let text = PartialText { is_key, scan: TextScan::new(), bytes_max, is_cut: false };
+        self.text(text, piece, at + 1, events)
     }
 
-    /// Goes on with the string in `partial`, whose bytes go on at `at`.
-    fn text<E: JsonEvents>(&mut self, piece: &[u8], at: usize, events: &mut E) -> Result<usize, DecodeError> {
-        let Partial::Text { is_key, mut scan, bytes_max, is_cut } = self.partial else { return Ok(at) };
+    /// Goes on with a string whose bytes go on at `at`.
+    fn text<E: JsonEvents>(
+        &mut self,
+        mut text: PartialText,
+        piece: &[u8],
+        at: usize,
+        events: &mut E,
+    ) -> Result<usize, DecodeError> {
         let rest = &piece[at..];
-        let end = match scan.advance(rest) {
-            TextEnd::At(end) => end,
-            TextEnd::Later => {
-                let kept = rest.len().min(bytes_max - self.carry.len());
-                self.carry.extend_from_slice(&rest[..kept]);
-                self.partial = Partial::Text { is_key, scan, bytes_max, is_cut: is_cut || kept < rest.len() };
-                return Ok(piece.len());
-            }
+        let end = match text.scan.advance(rest) {
+            TextEnd::At(end) => Some(end),
+            TextEnd::Later => None,
             TextEnd::Bad(bad) => {
                 let offset = self.offset + (at + bad) as u64;
                 return Err(DecodeError::Invalid { offset, problem: format!("bad string{}", events.place()) });
             }
         };
-        let kept = end.min(bytes_max - self.carry.len());
-        let is_cut = is_cut || kept < end;
+        let length = end.unwrap_or(rest.len());
+        let kept = length.min(text.bytes_max - self.carry.len());
+        text.is_cut |= kept < length;
+        let Some(end) = end else {
+            self.carry.extend_from_slice(&rest[..kept]);
+            self.partial = Partial::Text(text);
+            return Ok(piece.len());
+        };
         // A string that lies within one piece is not copied.
-        let raw = if self.carry.is_empty() {
-            RawText { bytes: &rest[..kept], has_escape: scan.has_escape, is_cut }
+        let bytes = if self.carry.is_empty() {
+            &rest[..kept]
         } else {
             self.carry.extend_from_slice(&rest[..kept]);
-            RawText { bytes: &self.carry, has_escape: scan.has_escape, is_cut }
+            &self.carry
         };
-        let result = if is_key { events.key(raw) } else { events.text(raw) };
+        let raw = RawText { bytes, has_escape: text.scan.has_escape, is_cut: text.is_cut };
+        let result = if text.is_key { events.key(raw) } else { events.text(raw) };
         result.map_err(|problem| self.locate(self.carry_offset, problem, "a string", events))?;
-        self.partial = Partial::None;
-        if is_key {
+        if text.is_key {
             self.expect = Expect::Colon;
         } else {
             self.after_value();

@@ -88,6 +88,12 @@ const STOPS: [bool; 256] = {
     stops
 };
 
+/// How many bytes stand before the first quote, backslash or control character, or before the end.
+#[inline]
+pub(super) fn plain_length(bytes: &[u8]) -> usize {
+    bytes.iter().position(|byte| STOPS[usize::from(*byte)]).unwrap_or(bytes.len())
+}
+
 impl TextScan {
     pub(super) fn new() -> Self {
         Self { within: Within::Plain, has_escape: false }
@@ -99,17 +105,15 @@ impl TextScan {
             let byte = bytes[at];
             match self.within {
                 Within::Plain => {
-                    let Some(stretch) = bytes[at..].iter().position(|byte| STOPS[usize::from(*byte)]) else {
-                        return TextEnd::Later;
-                    };
-                    at += stretch;
-                    match bytes[at] {
-                        b'"' => return TextEnd::At(at),
-                        b'\\' => {
+                    at += plain_length(&bytes[at..]);
+                    match bytes.get(at) {
+                        None => return TextEnd::Later,
+                        Some(b'"') => return TextEnd::At(at),
+                        Some(b'\\') => {
                             self.within = Within::Escape;
                             self.has_escape = true;
                         }
-                        _ => return TextEnd::Bad(at),
+                        Some(_) => return TextEnd::Bad(at),
                     }
                 }
                 Within::Escape => {

@@ -63,8 +63,8 @@ impl JsonEvents for TreeBuilder {
         });
         Ok(())
     }
-    fn take_elements(&mut self, _bytes: &[u8]) -> usize {
-        0
+    fn take_items(&mut self, _bytes: &[u8]) -> Taken {
+        Taken::default()
     }
     fn place(&self) -> String {
         String::new()
