@@ -17,6 +17,13 @@ use crate::error::{Error, ErrorKind};
 /// Sockets need few threads: they only copy.
 const IO_THREADS_MAX: usize = 4;
 
+/// tokio's own default.
+const IO_STACK_BYTES: usize = 2 << 20;
+
+/// A query may be a thousand levels deep. Planning, executing and dropping such a plan recurses through every level, in our
+/// code and in DataFusion's; a level takes up to some 30 KB in a debug build. The pages are only taken when they are touched.
+const CPU_STACK_BYTES: usize = 128 << 20;
+
 /// Both runtimes; the process owns one.
 #[derive(Debug)]
 pub struct Runtimes {
@@ -28,7 +35,10 @@ impl Runtimes {
     /// Starts the threads: as many for `cpu` as the machine has cores, at most [`IO_THREADS_MAX`] for `io`.
     pub fn try_new() -> io::Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Ok(Self { io: build("quiver-io", cores.min(IO_THREADS_MAX))?, cpu: build("quiver-cpu", cores)? })
+        Ok(Self {
+            io: build("quiver-io", cores.min(IO_THREADS_MAX), IO_STACK_BYTES)?,
+            cpu: build("quiver-cpu", cores, CPU_STACK_BYTES)?,
+        })
     }
 
     /// Where queries are evaluated.
@@ -48,8 +58,13 @@ impl Runtimes {
     }
 }
 
-fn build(thread_name: &str, threads: usize) -> io::Result<Runtime> {
-    Builder::new_multi_thread().worker_threads(threads).thread_name(thread_name).enable_all().build()
+fn build(thread_name: &str, threads: usize, stack_bytes: usize) -> io::Result<Runtime> {
+    Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name(thread_name)
+        .thread_stack_size(stack_bytes)
+        .enable_all()
+        .build()
 }
 
 /// Where work that computes is spawned.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use quiver::model::{DurationMs, QueryValue, StepGrid, StepsTable, TimestampMs};
 use quiver::query::{EngineOptions, QueryEngine, QueryOptions};
+use quiver::runtime::Runtimes;
 use quiver::testing::MemoryStore;
 
 fn engine(interval_ms: i64, lines: &[&str]) -> QueryEngine {
@@ -60,5 +61,35 @@ async fn every_kind_of_plan_runs() {
         ("limit @ 60 + time()", &[r#"{job="a"}: 5 305 605"#]),
     ] {
         assert_eq!(range(&engine, query, 600_000, 300_000).await, expected, "{query}");
+    }
+}
+
+#[test]
+fn a_thousand_levels_are_evaluated_or_refused_but_never_overflow_the_stack() {
+    let engine = engine(60_000, &["x 1+1x10"]);
+    let runtimes = Runtimes::try_new().expect("threads can be started");
+    let nested = |levels: usize, open: &str, close: &str| format!("{}x{}", open.repeat(levels), close.repeat(levels));
+    let chain = |terms: usize| vec!["x"; terms].join(" + ");
+    for levels in [990, 1_100, 30_000] {
+        let queries = [
+            nested(levels, "(", ")"),
+            nested(levels, "-", ""),
+            nested(levels, "abs(", ")"),
+            nested(levels, "sum(", ")"),
+            nested(levels / 2, "max_over_time(", "[1m:1m])"),
+            nested(levels / 2, "1 + (", ")"),
+            nested(levels / 2, "x and (", ")"),
+            chain(levels),
+        ];
+        for query in queries {
+            let engine = engine.clone();
+            let shown = query.chars().take(20).collect::<String>();
+            let work = async move { engine.instant(&query, TimestampMs(300_000), &QueryOptions::default()).await };
+            let answer = runtimes.block_on(runtimes.cpu().spawn(work)).expect("no panic");
+            match answer {
+                Ok(_) => assert!(levels <= 1_000, "{shown}… is deeper than the limit"),
+                Err(error) => assert!(levels >= 990, "{shown}…: {error}"),
+            }
+        }
     }
 }
