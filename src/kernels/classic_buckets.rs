@@ -328,7 +328,9 @@ mod tests {
             let mut sound: Vec<Bucket> = bounds.iter().filter(|bound| bound.is_finite()).map(|bound| bound.abs() + 0.1)
                 .zip(counts.iter().filter(|count| count.is_finite()).map(|count| count.abs() + 1.0))
                 .map(|(upper_bound, count)| Bucket { upper_bound, count }).collect();
-            prop_assume!(!sound.is_empty() && (0.0..=1.0).contains(&q));
+            if sound.is_empty() || !(0.0..=1.0).contains(&q) {
+                return Ok(());
+            }
             let highest = sound.iter().map(|bucket| bucket.upper_bound).fold(0.0, f64::max);
             sound.push(Bucket { upper_bound: INF, count: 1.0 });
             let value = bucket_quantile(q, &mut sound).value;

@@ -107,15 +107,19 @@ pub(crate) mod tests {
         }
     }
 
-    /// Ascending times with gaps of 1 to 90 s, around the epoch.
+    /// Ascending times with gaps of 1 ms to 90 s, around the epoch.
     pub(crate) fn any_timestamps() -> impl Strategy<Value = Vec<i64>> {
-        (-300_000i64..300_000, proptest::collection::vec(1i64..90_000, 0..60)).prop_map(|(start, gaps)| {
-            gaps.iter()
-                .scan(start, |time, gap| {
-                    *time += gap;
-                    Some(*time)
-                })
-                .collect()
+        any_timestamps_with_gaps(1..90_000)
+    }
+
+    /// Ascending times with such gaps in ms, around the epoch.
+    pub(crate) fn any_timestamps_with_gaps(gaps_ms: Range<i64>) -> impl Strategy<Value = Vec<i64>> {
+        (-300_000i64..300_000, proptest::collection::vec(gaps_ms, 0..60)).prop_map(|(start, gaps)| {
+            let next = |time: &mut i64, gap: i64| {
+                *time += gap;
+                Some(*time)
+            };
+            gaps.into_iter().scan(start, next).collect()
         })
     }
 
