@@ -120,6 +120,8 @@ mod tests {
         let last = SamplesTable::try_new(&batches[2]).expect("a samples table");
         assert_eq!(last.labels(0).as_bytes(), b"e\0x\0");
         assert_eq!(last.series(0).0.len(), 40_000);
+        // Memory is reserved by what a batch holds on to: 16 bytes a sample, and next to nothing else.
+        assert!(batches[0].get_array_memory_size() < 80_000 * 17);
     }
 
     #[test]

@@ -188,6 +188,9 @@ impl SamplesTableBuilder {
             offsets.push(0);
         }
         let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
+        // A grown vector may be twice as large as what is in it, and the batch would keep and be charged for all of it.
+        self.timestamps.shrink_to_fit();
+        self.samples.shrink_to_fit();
         let timestamps = Int64Array::from(std::mem::take(&mut self.timestamps));
         let samples = Float64Array::from(std::mem::take(&mut self.samples));
         let columns: Vec<ArrayRef> = vec![
