@@ -174,7 +174,7 @@ mod tests {
     impl Drop for Guard {
         fn drop(&mut self) {
             // The test may have ended.
-            drop(self.0.send("dropped"));
+            let _ = self.0.send("dropped");
         }
     }
 

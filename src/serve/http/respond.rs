@@ -8,9 +8,9 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::stream;
 use serde::Serialize;
-use serde_json::ser::{CompactFormatter, Formatter};
 use tokio::sync::mpsc;
 
+use crate::encode;
 use crate::error::Error;
 use crate::model::{Annotation, AnnotationKind};
 
@@ -40,9 +40,9 @@ impl Notes {
         notes
     }
 
-    /// Says that `limit` cut the answer, before everything else.
+    /// Says that `limit` cut the answer, behind everything else.
     pub(in crate::serve) fn add_truncated(&mut self) {
-        self.warnings.insert(0, "results truncated due to limit".to_owned());
+        self.warnings.push(encode::TRUNCATED_WARNING.to_owned());
     }
 }
 
@@ -75,44 +75,18 @@ impl IntoResponse for ApiError {
     }
 }
 
-#[derive(Serialize)]
-struct Envelope<'a, T: Serialize> {
-    status: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<&'a T>,
-    #[serde(rename = "errorType", skip_serializing_if = "Option::is_none")]
-    error_type: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<&'a str>,
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
-    warnings: &'a [String],
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
-    infos: &'a [String],
-}
-
-/// `{"status":"success","data":…}`. Query results are streamed instead.
-pub(super) fn success_json<T: Serialize>(data: &T, notes: &Notes) -> Vec<u8> {
-    let Notes { warnings, infos } = notes;
-    to_go_json(&Envelope { status: "success", data: Some(data), error_type: None, error: None, warnings, infos })
-}
-
-/// The same as an answer of something small.
+/// `{"status":"success","data":…}` of something small. Query results are streamed instead.
 pub(super) fn success_response<T: Serialize>(data: &T) -> Response {
-    json_response(StatusCode::OK, Body::from(success_json(data, &Notes::default())))
+    match encode::encode_data(data, &[], &[]) {
+        Ok(json) => json_response(StatusCode::OK, Body::from(json)),
+        Err(error) => ApiError::from(error).into_response(),
+    }
 }
 
 /// `{"status":"error",…}` with any status.
 pub(super) fn error_response(status: StatusCode, error_type: &str, message: &str, notes: &Notes) -> Response {
-    let Notes { warnings, infos } = notes;
-    let envelope = Envelope::<()> {
-        status: "error",
-        data: None,
-        error_type: Some(error_type),
-        error: Some(message),
-        warnings,
-        infos,
-    };
-    json_response(status, Body::from(to_go_json(&envelope)))
+    let json = encode::error_response(error_type, message, &notes.warnings, &notes.infos);
+    json_response(status, Body::from(json))
 }
 
 /// A body that is JSON already.
@@ -129,36 +103,6 @@ pub(super) fn text_response(status: StatusCode, text: impl Into<String>) -> Resp
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response
-}
-
-/// JSON text as Go's encoder writes it: `<`, `>`, `&` and the two line separators are escaped.
-fn to_go_json<T: Serialize>(value: &T) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(256);
-    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, GoFormatter(CompactFormatter));
-    value.serialize(&mut serializer).expect("a Vec takes everything, and our types have string keys");
-    bytes
-}
-
-struct GoFormatter(CompactFormatter);
-
-impl Formatter for GoFormatter {
-    fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
-        let mut written = 0;
-        for (at, character) in fragment.char_indices() {
-            let escape: &[u8] = match character {
-                '<' => b"\\u003c",
-                '>' => b"\\u003e",
-                '&' => b"\\u0026",
-                '\u{2028}' => b"\\u2028",
-                '\u{2029}' => b"\\u2029",
-                _ => continue,
-            };
-            writer.write_all(&fragment.as_bytes()[written..at])?;
-            writer.write_all(escape)?;
-            written = at + character.len_utf8();
-        }
-        writer.write_all(&fragment.as_bytes()[written..])
-    }
 }
 
 /// One piece of a streamed body.
@@ -185,15 +129,6 @@ pub(super) fn streamed_body(chunks: mpsc::Receiver<Chunk>) -> Body {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn text_is_escaped_as_go_escapes_it() {
-        let json = to_go_json(&["unexpected <op:+>", "a&b", "\"\n\u{1}é\u{2028}", ""]);
-        assert_eq!(
-            String::from_utf8(json).expect("UTF-8"),
-            r#"["unexpected \u003cop:+\u003e","a\u0026b","\"\n\u0001é\u2028",""]"#
-        );
-    }
 
     #[test]
     fn ten_of_each_kind_are_shown() {

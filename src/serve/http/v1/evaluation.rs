@@ -51,7 +51,10 @@ pub(super) fn query_options(state: &ApiState, headers: &HeaderMap, form: &Form) 
 }
 
 /// Waits for work that knows its own deadline, and a little longer.
-pub(in crate::serve) async fn within_deadline<T>(timeout: Duration, task: CpuTask<Result<T, Error>>) -> Result<T, Error> {
+pub(in crate::serve) async fn within_deadline<T>(
+    timeout: Duration,
+    task: CpuTask<Result<T, Error>>,
+) -> Result<T, Error> {
     match tokio::time::timeout(timeout.saturating_add(GRACE), task).await {
         Ok(ended) => ended?,
         Err(_) => Err(Error::new(ErrorKind::Timeout, "query timed out in expression evaluation")),

@@ -5,6 +5,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 
 use super::series_request::{answer, cut_to, selector_of, with_one_more};
+use crate::encode::encode_strings;
 use crate::error::Error;
 use crate::serve::http::params::{Form, parse_metadata_window, parse_selectors, unescape_label_name};
 use crate::serve::http::respond::ApiError;
@@ -15,9 +16,14 @@ pub(super) async fn names(State(state): State<ApiState>, headers: HeaderMap, for
     let mut request = parse_metadata_window(&form)?;
     request.selectors = parse_selectors(&form, selector_of)?;
     let limit = request.limit;
-    answer(&state, &headers, move |source, context| async move {
-        Ok(cut_to(source.label_names(&with_one_more(request), &context).await?, limit))
-    })
+    answer(
+        &state,
+        &headers,
+        |names: &Vec<_>, warnings, infos| encode_strings(names, warnings, infos),
+        move |source, context| async move {
+            Ok(cut_to(source.label_names(&with_one_more(request), &context).await?, limit))
+        },
+    )
     .await
 }
 
@@ -35,8 +41,13 @@ pub(super) async fn values(
     let mut request = parse_metadata_window(&form)?;
     request.selectors = parse_selectors(&form, selector_of)?;
     let limit = request.limit;
-    answer(&state, &headers, move |source, context| async move {
-        Ok(cut_to(source.label_values(&name, &with_one_more(request), &context).await?, limit))
-    })
+    answer(
+        &state,
+        &headers,
+        |names: &Vec<_>, warnings, infos| encode_strings(names, warnings, infos),
+        move |source, context| async move {
+            Ok(cut_to(source.label_values(&name, &with_one_more(request), &context).await?, limit))
+        },
+    )
     .await
 }

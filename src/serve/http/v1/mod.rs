@@ -5,6 +5,7 @@ mod explain;
 mod labels;
 mod metadata;
 mod not_built;
+mod query;
 mod rules;
 mod series;
 mod series_request;
@@ -18,6 +19,8 @@ use super::state::ApiState;
 /// All routes, relative to `/api/v1`.
 pub(super) fn routes() -> Router<ApiState> {
     Router::new()
+        .route("/query", get(query::instant).post(query::instant).options(no_content))
+        .route("/query_range", get(query::range).post(query::range).options(no_content))
         .route("/explain", get(explain::explain).post(explain::explain).options(no_content))
         .route("/series", get(series::series).post(series::series).delete(not_built::delete_series).options(no_content))
         .route("/labels", get(labels::names).post(labels::names).options(no_content))

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use serde::Serialize;
+use bytes::Bytes;
 
 use super::evaluation::{proxied_headers, within_deadline};
 use crate::error::Error;
 use crate::model::{Matcher, MetadataRequest, QueryContext};
 use crate::query::QueryOptions;
 use crate::scan::SeriesSource;
-use crate::serve::http::respond::{ApiError, Notes, json_response, success_json};
+use crate::serve::http::respond::{ApiError, Notes, json_response};
 use crate::serve::http::state::ApiState;
 use crate::syntax::{self, ExprKind, Features, VectorSelector};
 
@@ -39,10 +39,18 @@ fn is_plain(selector: &VectorSelector) -> bool {
     selector.offset.is_none() && selector.at.is_none() && selector.extension.is_none()
 }
 
+/// Writes an answer with warnings and infos.
+type Write<T> = fn(&T, &[String], &[String]) -> Bytes;
+
 /// Asks the source of the running engine and answers with what it says, or with its error; warnings go with both.
-pub(super) async fn answer<T, F, Fut>(state: &ApiState, headers: &HeaderMap, ask: F) -> Result<Response, ApiError>
+pub(super) async fn answer<T, F, Fut>(
+    state: &ApiState,
+    headers: &HeaderMap,
+    write: Write<T>,
+    ask: F,
+) -> Result<Response, ApiError>
 where
-    T: Serialize + Send + 'static,
+    T: Send + 'static,
     F: FnOnce(Arc<dyn SeriesSource>, QueryContext) -> Fut + Send + 'static,
     Fut: Future<Output = Result<Limited<T>, Error>> + Send + 'static,
 {
@@ -59,7 +67,7 @@ where
         if answer.was_cut {
             notes.add_truncated();
         }
-        Ok(success_json(&answer.value, &notes))
+        Ok(write(&answer.value, &notes.warnings, &notes.infos))
     });
     match within_deadline(engine.options().timeout, task).await {
         Ok(json) => Ok(json_response(StatusCode::OK, Body::from(json))),

@@ -18,14 +18,13 @@ const PROMETHEUS_VERSION: &str = "3.14.0";
 pub(super) async fn build_info() -> Response {
     success_response(&json!({
         "version": PROMETHEUS_VERSION,
-        "revision": "",
+        "revision": env!("QUIVER_COMMIT"),
         "branch": "",
         "buildUser": "",
         "buildDate": "",
         "goVersion": "",
         "application": "Quiver",
         "applicationVersion": env!("CARGO_PKG_VERSION"),
-        "applicationRevision": env!("QUIVER_COMMIT"),
     }))
 }
 

@@ -1,0 +1,114 @@
+//! `/api/v1/query` and `/api/v1/query_range`.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use bytes::Bytes;
+use serde_json::json;
+use serde_json::value::{RawValue, to_raw_value};
+use tokio::sync::mpsc;
+
+use super::evaluation::{Evaluation, Timings, evaluate, now, query_options};
+use crate::encode::{QueryResponseChunks, encode_query_response};
+use crate::error::Error;
+use crate::query::{QueryEngine, QueryResult};
+use crate::runtime::CpuPool;
+use crate::serve::http::params::{Form, parse_grid, parse_limit, parse_optional_time};
+use crate::serve::http::respond::{ApiError, Chunk, Notes, json_response, streamed_body};
+use crate::serve::http::state::ApiState;
+
+/// Chunks that wait for a slow client; each is a few hundred kilobytes at most.
+const WAITING_CHUNKS_MAX: usize = 4;
+
+/// One time: `query`, `time`, `timeout`, `limit`, `lookback_delta`, `stats`.
+pub(super) async fn instant(
+    State(state): State<ApiState>,
+    headers: HeaderMap,
+    form: Form,
+) -> Result<Response, ApiError> {
+    let limit = parse_limit(&form)?;
+    let time = parse_optional_time(&form, "time")?.unwrap_or_else(now);
+    let options = query_options(&state, &headers, &form)?;
+    let writing = Writing::new(&state, &form, limit);
+    let query = form.get("query").to_owned();
+    let evaluation = Evaluation {
+        kind: "instant",
+        timeout: options.timeout,
+        start: move |engine: Arc<QueryEngine>| async move { engine.instant(&query, time, &options).await },
+    };
+    let body = evaluate(&state, evaluation, move |result, timings| writing.body(result, timings)).await??;
+    Ok(json_response(StatusCode::OK, body))
+}
+
+/// A grid of times: `start`, `end`, `step` instead of `time`.
+pub(super) async fn range(State(state): State<ApiState>, headers: HeaderMap, form: Form) -> Result<Response, ApiError> {
+    let limit = parse_limit(&form)?;
+    let grid = parse_grid(&form)?;
+    let options = query_options(&state, &headers, &form)?;
+    let writing = Writing::new(&state, &form, limit);
+    let query = form.get("query").to_owned();
+    let evaluation = Evaluation {
+        kind: "range",
+        timeout: options.timeout,
+        start: move |engine: Arc<QueryEngine>| async move { engine.range(&query, grid, &options).await },
+    };
+    let body = evaluate(&state, evaluation, move |result, timings| writing.body(result, timings)).await??;
+    Ok(json_response(StatusCode::OK, body))
+}
+
+/// How a result is put into words.
+struct Writing {
+    query: String,
+    limit: Option<usize>,
+    with_stats: bool,
+    cpu: CpuPool,
+}
+
+impl Writing {
+    fn new(state: &ApiState, form: &Form, limit: Option<usize>) -> Self {
+        Self { query: form.get("query").to_owned(), limit, with_stats: !form.get("stats").is_empty(), cpu: state.cpu() }
+    }
+
+    /// The body. A short one is complete at once and has a length; a long one is written as the client reads it.
+    fn body(self, result: QueryResult, timings: Timings) -> Result<Body, Error> {
+        let Notes { warnings, infos } = Notes::new(&result.annotations, &self.query);
+        let stats = if self.with_stats { Some(stats_of(&result, timings)?) } else { None };
+        let mut chunks = encode_query_response(result.value, &warnings, &infos, stats.as_deref(), self.limit)?;
+        let first = chunks.next().unwrap_or_default();
+        let Some(second) = chunks.next() else {
+            return Ok(Body::from(first));
+        };
+        let (sender, receiver) = mpsc::channel(WAITING_CHUNKS_MAX);
+        // Ends by itself when the client goes: then nobody receives.
+        self.cpu.detach(send_chunks(sender, [first, second], chunks));
+        Ok(streamed_body(receiver))
+    }
+}
+
+/// Should the encoder panic, [`Chunk::End`] is not sent, and the client sees a broken transfer.
+async fn send_chunks(sender: mpsc::Sender<Chunk>, begun: [Bytes; 2], rest: QueryResponseChunks) {
+    let chunks = begun.into_iter().chain(rest).map(Chunk::Data).chain([Chunk::End]);
+    for chunk in chunks {
+        if sender.send(chunk).await.is_err() {
+            tracing::debug!("the client went before the end of its answer");
+            return;
+        }
+    }
+}
+
+/// Prometheus' object, with what there is to say: seconds as floats, and samples that were read.
+fn stats_of(result: &QueryResult, timings: Timings) -> Result<Box<RawValue>, Error> {
+    let Timings { queued, evaluated } = timings;
+    let stats = json!({
+        "timings": {
+            "evalTotalTime": evaluated.as_secs_f64(),
+            "execQueueTime": queued.as_secs_f64(),
+            "execTotalTime": (queued + evaluated).as_secs_f64(),
+        },
+        "samples": { "totalQueryableSamples": result.samples_loaded },
+    });
+    to_raw_value(&stats).map_err(|error| Error::internal(format!("cannot print the statistics: {error}")))
+}
