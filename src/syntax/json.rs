@@ -237,3 +237,61 @@ fn sign(op: UnaryOp) -> &'static str {
         UnaryOp::Minus => BinaryOp::Sub.symbol(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Features, parse};
+    use super::*;
+
+    #[test]
+    fn trees_look_as_in_prometheus() {
+        let query = "sum by (a) (rate(x{b!=\"c\"}[5m] offset -1m)) + on (d) group_left (e) -max_over_time(y[1h:2*step()] @ end())";
+        let expected = json!({
+            "type": "binaryExpr",
+            "op": "+",
+            "bool": false,
+            "matching": {
+                "card": "many-to-one", "labels": ["d"], "on": true, "include": ["e"],
+                "fillValues": { "lhs": null, "rhs": null },
+            },
+            "lhs": {
+                "type": "aggregation", "op": "sum", "param": null, "grouping": ["a"], "without": false,
+                "expr": {
+                    "type": "call",
+                    "func": { "name": "rate", "argTypes": ["matrix"], "variadic": 0, "returnType": "vector" },
+                    "args": [{
+                        "type": "matrixSelector", "name": "x", "range": 300_000, "rangeExpr": null,
+                        "offset": -60_000, "offsetExpr": null, "timestamp": null, "startOrEnd": null,
+                        "anchored": false, "smoothed": false,
+                        "matchers": [
+                            { "name": "b", "value": "c", "type": "!=" },
+                            { "name": "__name__", "value": "x", "type": "=" },
+                        ],
+                    }],
+                },
+            },
+            "rhs": {
+                "type": "unaryExpr", "op": "-",
+                "expr": {
+                    "type": "call",
+                    "func": { "name": "max_over_time", "argTypes": ["matrix"], "variadic": 0, "returnType": "vector" },
+                    "args": [{
+                        "type": "subquery", "range": 3_600_000, "rangeExpr": null, "step": 0,
+                        "offset": 0, "offsetExpr": null, "timestamp": null, "startOrEnd": "end",
+                        "stepExpr": {
+                            "type": "durationExpr", "op": "*", "wrapped": false,
+                            "lhs": { "type": "numberLiteral", "val": "2", "duration": false },
+                            "rhs": { "type": "durationExpr", "op": "step", "lhs": null, "rhs": null, "wrapped": false },
+                        },
+                        "expr": {
+                            "type": "vectorSelector", "name": "y", "offset": 0, "offsetExpr": null,
+                            "timestamp": null, "startOrEnd": null, "anchored": false, "smoothed": false,
+                            "matchers": [{ "name": "__name__", "value": "y", "type": "=" }],
+                        },
+                    }],
+                },
+            },
+        });
+        assert_eq!(to_json(&parse(query, &Features::default()).expect(query)), expected);
+    }
+}
