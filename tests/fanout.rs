@@ -49,7 +49,7 @@ fn up() -> SelectRequest {
 async fn select(source: &GroupsSource, request: &SelectRequest, context: &QueryContext) -> Result<Vec<String>, Error> {
     let mut rows = Vec::new();
     for part in 0..source.part_names().len() {
-        let mut batches = source.select(part, request, context).await?;
+        let mut batches = source.select_for_values(part, request, context).await?;
         while let Some(batch) = batches.next().await.transpose()? {
             rows.extend(rows_of(&batch, &request.form));
         }
@@ -374,6 +374,25 @@ async fn replicas_fill_each_others_holes_by_the_times_of_their_samples() {
     }
     let texts: Vec<String> = whole.asked().iter().filter_map(|asked| asked.param("query").map(str::to_owned)).collect();
     assert!(texts.contains(&"up".to_owned()) && texts.contains(&"timestamp(up)".to_owned()), "{texts:?}");
+}
+
+#[tokio::test]
+async fn sample_times_of_a_lone_server_are_asked_for_only_where_they_are_read() {
+    let server = Server::start(good).await;
+    let source = source(vec![group(&[server.address()])]);
+    for (sample_times_are_read, times, requests) in [(false, 60_000, 1), (true, 55_000, 2)] {
+        let before = server.asked().len();
+        let context = QueryContext::default();
+        let request = up();
+        let mut batches = if sample_times_are_read {
+            source.select(0, &request, &context).await.expect("starts")
+        } else {
+            source.select_for_values(0, &request, &context).await.expect("starts")
+        };
+        let batch = batches.next().await.expect("one batch").expect("answers");
+        assert_eq!(StepsTable::try_new(&batch).expect("a steps table").sample_time(0, 0), Some(times));
+        assert_eq!(server.asked().len() - before, requests);
+    }
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use datafusion::physical_plan::{
 };
 use futures::StreamExt;
 
-use super::SeriesSource;
+use super::{SeriesColumn, SeriesSource};
 use crate::model::{QueryContext, SelectForm, SelectRequest, Selector, samples_schema, timed_steps_schema};
 
 /// Batches that may wait for the operator above; more are not fetched ahead.
@@ -29,14 +29,20 @@ const BATCHES_AHEAD: usize = 2;
 pub struct DownstreamExec {
     source: Arc<dyn SeriesSource>,
     request: SelectRequest,
+    column: SeriesColumn,
     context: QueryContext,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
 }
 
 impl DownstreamExec {
-    /// A leaf for one request.
-    pub fn new(source: Arc<dyn SeriesSource>, request: SelectRequest, context: QueryContext) -> Self {
+    /// A leaf for one request, of which `column` will be read.
+    pub fn new(
+        source: Arc<dyn SeriesSource>,
+        request: SelectRequest,
+        column: SeriesColumn,
+        context: QueryContext,
+    ) -> Self {
         let schema = schema_of(&request.form);
         let properties = PlanProperties::new(
             EquivalenceProperties::new(schema),
@@ -44,7 +50,14 @@ impl DownstreamExec {
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
-        Self { source, request, context, properties: Arc::new(properties), metrics: ExecutionPlanMetricsSet::new() }
+        Self {
+            source,
+            request,
+            column,
+            context,
+            properties: Arc::new(properties),
+            metrics: ExecutionPlanMetricsSet::new(),
+        }
     }
 
     /// How many parts are asked.
@@ -111,11 +124,16 @@ impl ExecutionPlan for DownstreamExec {
         let mut builder = RecordBatchReceiverStreamBuilder::new(self.schema(), BATCHES_AHEAD);
         let sender = builder.tx();
         let (source, request, context) = (Arc::clone(&self.source), self.request.clone(), self.context.clone());
+        let column = self.column;
         let rows = BaselineMetrics::new(&self.metrics, partition);
         // Dropping the stream aborts the task, and with it the downstream requests.
         builder.spawn(async move {
             let external = |error| DataFusionError::External(Box::new(error));
-            let mut batches = source.select(partition, &request, &context).await.map_err(external)?;
+            let batches = match column {
+                SeriesColumn::Values => source.select_for_values(partition, &request, &context).await,
+                SeriesColumn::SampleTimes => source.select(partition, &request, &context).await,
+            };
+            let mut batches = batches.map_err(external)?;
             while let Some(batch) = batches.next().await {
                 let batch = batch.map_err(external)?;
                 rows.record_output(batch.num_rows());

@@ -8,6 +8,7 @@ use futures::stream::{self, StreamExt};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{SelectorForm, SeriesSource, SeriesStream};
+use crate::downstream::SampleTimes;
 use crate::error::Error;
 use crate::model::{Labels, MetadataRequest, MetricMetadata, QueryContext, SelectRequest};
 use crate::servergroup::ServerGroupSet;
@@ -30,6 +31,39 @@ impl GroupsSource {
     }
 }
 
+impl GroupsSource {
+    /// Begins to ask at once, and returns at once: failures come as the stream's first item. Dropping the stream ends the
+    /// requests.
+    fn begin(
+        &self,
+        part: usize,
+        request: &SelectRequest,
+        sample_times: SampleTimes,
+        context: &QueryContext,
+    ) -> Result<SeriesStream, Error> {
+        let Some(group) = self.set.groups().get(part).map(Arc::clone) else {
+            let is_the_empty_part = part == 0 && self.set.groups().is_empty();
+            return if is_the_empty_part {
+                Ok(stream::empty().boxed())
+            } else {
+                Err(Error::internal(format!("there is no part {part} of the server groups")))
+            };
+        };
+        let (request, context) = (request.clone(), context.clone());
+        let asked = AbortOnDropHandle::new(tokio::spawn(async move {
+            group.select(&request, sample_times, &context).await?.merge()
+        }));
+        let batches = stream::once(asked).flat_map(|joined| match joined {
+            Ok(Ok(merged)) => stream::iter(merged).boxed(),
+            Ok(Err(error)) => failed(error),
+            Err(_) => failed(Error::internal(
+                "asking a server group failed because of a defect in quiver; its log says where",
+            )),
+        });
+        Ok(batches.boxed())
+    }
+}
+
 #[async_trait]
 impl SeriesSource for GroupsSource {
     /// The groups' names, or places in the config. Without any group there is one part that is empty.
@@ -43,33 +77,22 @@ impl SeriesSource for GroupsSource {
         SelectorForm::Steps
     }
 
-    /// Begins to ask at once, and returns at once: failures come as the stream's first item. Dropping the stream ends the
-    /// requests.
     async fn select(
         &self,
         part: usize,
         request: &SelectRequest,
         context: &QueryContext,
     ) -> Result<SeriesStream, Error> {
-        let Some(group) = self.set.groups().get(part).map(Arc::clone) else {
-            let is_the_empty_part = part == 0 && self.set.groups().is_empty();
-            return if is_the_empty_part {
-                Ok(stream::empty().boxed())
-            } else {
-                Err(Error::internal(format!("there is no part {part} of the server groups")))
-            };
-        };
-        let (request, context) = (request.clone(), context.clone());
-        let asked =
-            AbortOnDropHandle::new(tokio::spawn(async move { group.select(&request, &context).await?.merge() }));
-        let batches = stream::once(asked).flat_map(|joined| match joined {
-            Ok(Ok(merged)) => stream::iter(merged).boxed(),
-            Ok(Err(error)) => failed(error),
-            Err(_) => failed(Error::internal(
-                "asking a server group failed because of a defect in quiver; its log says where",
-            )),
-        });
-        Ok(batches.boxed())
+        self.begin(part, request, SampleTimes::Needed, context)
+    }
+
+    async fn select_for_values(
+        &self,
+        part: usize,
+        request: &SelectRequest,
+        context: &QueryContext,
+    ) -> Result<SeriesStream, Error> {
+        self.begin(part, request, SampleTimes::StepTimes, context)
     }
 
     async fn label_names(&self, request: &MetadataRequest, context: &QueryContext) -> Result<Vec<String>, Error> {

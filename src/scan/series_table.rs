@@ -76,7 +76,8 @@ impl TableProvider for SeriesTable {
         _filters: &[Expr],
         _limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let leaf = Arc::new(DownstreamExec::new(Arc::clone(&self.source), self.request.clone(), self.context.clone()));
+        let source = Arc::clone(&self.source);
+        let leaf = Arc::new(DownstreamExec::new(source, self.request.clone(), self.column, self.context.clone()));
         let part_count = leaf.part_count();
         let mut plan: Arc<dyn ExecutionPlan> = leaf;
         if part_count > 1 {

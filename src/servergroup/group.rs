@@ -133,8 +133,14 @@ impl ServerGroup {
         bucket.sample_times = if alone { SampleTimes::StepTimes } else { SampleTimes::Needed };
     }
 
-    /// Asks for the series of one selector. Buckets whose labels cannot match are not asked.
-    pub async fn select(&self, request: &SelectRequest, context: &QueryContext) -> Result<GroupAnswer, Error> {
+    /// Asks for the series of one selector. Buckets whose labels cannot match are not asked. `sample_times` says what the
+    /// reader needs; where replicas or other groups may hold the same series, they are asked for in any case.
+    pub async fn select(
+        &self,
+        request: &SelectRequest,
+        sample_times: SampleTimes,
+        context: &QueryContext,
+    ) -> Result<GroupAnswer, Error> {
         let form = match request.form {
             SelectForm::Samples { .. } => TableForm::Samples,
             SelectForm::Steps { grid, .. } => TableForm::SparseSteps { grid },
@@ -142,7 +148,10 @@ impl ServerGroup {
         let asked = self.buckets.iter().map(|bucket| async move {
             let Some(matchers) = bucket.added.route(&request.matchers)? else { return Ok(Vec::new()) };
             let request = Arc::new(SelectRequest { matchers, form: request.form.clone() });
-            let sample_times = bucket.sample_times;
+            let sample_times = match bucket.sample_times {
+                SampleTimes::Needed => SampleTimes::Needed,
+                SampleTimes::StepTimes => sample_times,
+            };
             let answers = self.ask_bucket(bucket, context, move |replica, context| {
                 let request = Arc::clone(&request);
                 async move { replica.select(&request, sample_times, &context).await }
