@@ -129,11 +129,16 @@ impl HttpClient {
 
     /// Until when to wait, and what to say then.
     fn wait_until(&self, now: Instant, context: &QueryContext) -> (Instant, String) {
-        let wait = self.timeout.unwrap_or(WAIT_MAX);
-        let own = now.checked_add(wait).unwrap_or(now);
-        match context.deadline.map(Instant::from_std) {
-            Some(deadline) if deadline < own => (deadline, "no complete answer before the query's deadline".to_owned()),
-            _ => (own, format!("no complete answer within {}", in_words(wait))),
+        let deadline = context.deadline.map(Instant::from_std);
+        let by_group = |wait: Duration| {
+            (now.checked_add(wait).unwrap_or(now), format!("no complete answer within {}", in_words(wait)))
+        };
+        let by_query = |deadline| (deadline, "no complete answer before the query's deadline".to_owned());
+        match (deadline, self.timeout.map(by_group)) {
+            (None, None) => by_group(WAIT_MAX),
+            (None, Some(by_group)) => by_group,
+            (Some(deadline), Some(by_group)) if by_group.0 < deadline => by_group,
+            (Some(deadline), _) => by_query(deadline),
         }
     }
 

@@ -194,3 +194,138 @@ fn gravest_kind(failures: &[(TargetUrl, Error)]) -> ErrorKind {
     let has = |kind: &ErrorKind| failures.iter().any(|(_, error)| error.kind() == *kind);
     by_gravity.into_iter().find(has).unwrap_or(ErrorKind::Unavailable)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use arrow::record_batch::RecordBatch;
+    use async_trait::async_trait;
+    use futures::FutureExt;
+
+    use super::*;
+    use crate::config::Scheme;
+    use crate::downstream::SampleTimes;
+    use crate::model::{Labels, MetadataRequest, MetricMetadata, SelectRequest};
+
+    /// Has an address; the tests say themselves what it answers.
+    #[derive(Debug)]
+    struct Nobody(TargetUrl);
+
+    fn not_asked<T>() -> Result<T, Error> {
+        Err(Error::internal("the test answers in its place"))
+    }
+
+    #[async_trait]
+    impl Downstream for Nobody {
+        fn url(&self) -> &TargetUrl {
+            &self.0
+        }
+        async fn select(&self, _: &SelectRequest, _: SampleTimes, _: &QueryContext) -> Result<Vec<RecordBatch>, Error> {
+            not_asked()
+        }
+        async fn label_names(&self, _: &MetadataRequest, _: &QueryContext) -> Result<Vec<String>, Error> {
+            not_asked()
+        }
+        async fn label_values(&self, _: &str, _: &MetadataRequest, _: &QueryContext) -> Result<Vec<String>, Error> {
+            not_asked()
+        }
+        async fn series(&self, _: &MetadataRequest, _: &QueryContext) -> Result<Vec<Labels>, Error> {
+            not_asked()
+        }
+        async fn metric_metadata(
+            &self,
+            _: Option<&str>,
+            _: &QueryContext,
+        ) -> Result<BTreeMap<String, Vec<MetricMetadata>>, Error> {
+            not_asked()
+        }
+    }
+
+    /// When a replica has an outcome (ms), and which: `None` is an answer.
+    type Outcome = (u64, Option<ErrorKind>);
+
+    /// Which replicas' answers count, and the warnings.
+    async fn ask(
+        outcomes: &'static [Outcome],
+        timeout: Option<Duration>,
+        deadline_ms: Option<u64>,
+    ) -> Result<(Vec<String>, Vec<String>), Error> {
+        let replicas: Vec<Arc<dyn Downstream>> = (0..outcomes.len())
+            .map(|number| {
+                let url = TargetUrl::try_new(Scheme::Http, &format!("r{number}"), "").expect("a host");
+                Arc::new(Nobody(url)) as Arc<dyn Downstream>
+            })
+            .collect();
+        let deadline = deadline_ms.and_then(|ms| Instant::now().into_std().checked_add(Duration::from_millis(ms)));
+        let context = QueryContext::new(deadline, 1);
+        let group = GroupName { ordinal: 0, name: None };
+        let policy = FailurePolicy::Fail;
+        let fan_out = FanOut { group: &group, replicas: &replicas, timeout, policy, context: &context };
+        let answer = |replica: Arc<dyn Downstream>| -> BoxFuture<'static, Result<(), Error>> {
+            let number: usize = replica.url().as_str().trim_start_matches("http://r").parse().expect("as made above");
+            let (after_ms, error) = outcomes[number];
+            async move {
+                tokio::time::sleep(Duration::from_millis(after_ms)).await;
+                error.map_or(Ok(()), |kind| Err(Error::new(kind, "boom")))
+            }
+            .boxed()
+        };
+        let answers = fan_out.ask(&answer).await?;
+        let warnings = context.annotations.snapshot().into_iter().map(|annotation| annotation.text).collect();
+        Ok((answers.into_iter().map(|answer| answer.url.to_string()).collect(), warnings))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_straggler_is_waited_for_as_long_as_the_group_and_the_query_allow() {
+        const LATE: ErrorKind = ErrorKind::Timeout;
+        let long = Some(Duration::from_secs(30));
+        let cases: [(&'static [Outcome], Option<Duration>, Option<u64>, &[&str]); 9] = [
+            (&[(100, None), (900, None)], None, None, &["http://r0", "http://r1"]),
+            // A second of grace after the first answer.
+            (&[(1_050, None), (100, None)], None, None, &["http://r0", "http://r1"]),
+            (&[(1_150, None), (100, None)], None, None, &["http://r1"]),
+            // Three times what the first one took.
+            (&[(1_000, None), (3_900, None)], None, None, &["http://r0", "http://r1"]),
+            (&[(1_000, None), (4_100, None)], None, None, &["http://r0"]),
+            // The group's own timeout replaces the grace.
+            (&[(100, None), (29_000, None)], long, None, &["http://r0", "http://r1"]),
+            (&[(100, None), (30_000, Some(LATE))], long, None, &["http://r0"]),
+            // The answer still has to get out before the query's deadline.
+            (&[(100, None), (1_800, None)], long, Some(2_000), &["http://r0"]),
+            // Nobody has answered: no grace runs.
+            (&[(100, Some(LATE)), (60_000, None)], None, None, &["http://r1"]),
+        ];
+        for (outcomes, timeout, deadline_ms, expected) in cases {
+            let (answered, warnings) = ask(outcomes, timeout, deadline_ms).await.expect("one answered");
+            assert_eq!(answered, expected, "{outcomes:?}");
+            assert_eq!(warnings.len(), outcomes.len() - expected.len(), "{outcomes:?} {warnings:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dropped_straggler_is_named_with_the_time_it_was_given() {
+        let (_, warnings) = ask(&[(100, None), (5_000, None)], None, None).await.expect("one answered");
+        let expected = "server group 0: replica http://r1 failed: error in servergroup ord=0: error in target=http://r1: no \
+                        complete answer within 1100ms, its pair has answered";
+        assert_eq!(warnings, [expected]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn when_all_fail_the_kind_says_most() {
+        use ErrorKind::{BadData, Execution, Timeout, TooManySamples, Unavailable};
+        let cases: [(&'static [Outcome], ErrorKind); 6] = [
+            (&[(1, Some(Unavailable)), (2, Some(Unavailable))], Unavailable),
+            (&[(1, Some(Unavailable)), (2, Some(Timeout))], Timeout),
+            (&[(1, Some(Execution)), (2, Some(Timeout))], Execution),
+            (&[(1, Some(Execution)), (2, Some(BadData))], BadData),
+            // The query's own limit, whatever the other would have said.
+            (&[(1, Some(TooManySamples)), (2, None)], TooManySamples),
+            (&[(1, None), (2, Some(TooManySamples))], TooManySamples),
+        ];
+        for (outcomes, kind) in cases {
+            let error = ask(outcomes, None, None).await.expect_err("none answered");
+            assert_eq!(error.kind(), kind, "{outcomes:?}");
+        }
+    }
+}
