@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use arrow::record_batch::RecordBatch;
 use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::displayable;
+use datafusion::physical_plan::{ExecutionPlan, displayable};
 use datafusion::physical_planner::PhysicalPlanner;
 
 use super::collect::{query_error, samples_value, scalar_value, vector_value};
@@ -195,11 +196,35 @@ impl QueryEngine {
         }
     }
 
-    async fn collect(&self, plan: &LogicalPlan, grid: StepGrid) -> Result<Vec<RecordBatch>, Error> {
+    /// Everything that comes before the first request to a server: parses, checks and plans. Tells how many operators there are.
+    pub async fn prepare(&self, query: &str, grid: StepGrid, options: &QueryOptions) -> Result<usize, Error> {
+        let planned = self.plan(query, Evaluation::Range(grid, grid.last()), options, &self.context(options))?;
+        match &planned.value {
+            PlannedValue::String(_) => Ok(0),
+            PlannedValue::Scalar(plan) | PlannedValue::Vector(plan) | PlannedValue::Samples { plan, .. } => {
+                Ok(count_operators(&self.physical_plan(plan, grid).await?.0))
+            }
+        }
+    }
+
+    async fn physical_plan(
+        &self,
+        logical: &LogicalPlan,
+        grid: StepGrid,
+    ) -> Result<(Arc<dyn ExecutionPlan>, SessionState), Error> {
         let state = session_state(grid.step_count(), Arc::clone(&self.runtime));
-        let physical = physical_planner().create_physical_plan(plan, &state).await.map_err(query_error)?;
+        let physical = physical_planner().create_physical_plan(logical, &state).await.map_err(query_error)?;
+        Ok((physical, state))
+    }
+
+    async fn collect(&self, plan: &LogicalPlan, grid: StepGrid) -> Result<Vec<RecordBatch>, Error> {
+        let (physical, state) = self.physical_plan(plan, grid).await?;
         datafusion::physical_plan::collect(physical, state.task_ctx()).await.map_err(query_error)
     }
+}
+
+fn count_operators(plan: &Arc<dyn ExecutionPlan>) -> usize {
+    1 + plan.children().into_iter().map(count_operators).sum::<usize>()
 }
 
 /// When a query is evaluated.
