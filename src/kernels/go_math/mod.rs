@@ -88,6 +88,8 @@ mod tests {
 
     use super::*;
 
+    type Function = fn(f64) -> f64;
+
     proptest! {
         #[test]
         fn splitting_and_scaling_are_inverse(bits in any::<u64>()) {
@@ -102,7 +104,7 @@ mod tests {
 
         #[test]
         fn no_function_strays_far_from_the_systems(x in prop_oneof![-30.0f64..30.0, -1e9f64..1e9, any::<f64>()]) {
-            let functions: [[fn(f64) -> f64; 2]; 16] = [
+            let functions: [[Function; 2]; 16] = [
                 [exp, f64::exp], [ln, f64::ln], [log2, f64::log2], [log10, f64::log10], [sin, f64::sin], [cos, f64::cos],
                 [tan, f64::tan], [asin, f64::asin], [acos, f64::acos], [atan, f64::atan], [sinh, f64::sinh], [cosh, f64::cosh],
                 [tanh, f64::tanh], [asinh, f64::asinh], [acosh, f64::acosh], [atanh, f64::atanh],
