@@ -4,6 +4,7 @@ mod answer;
 mod compare;
 mod evaluator;
 mod explain;
+mod pin;
 mod reader;
 mod report;
 mod rerun;

@@ -62,7 +62,7 @@ pub fn check_value(expect: &Expectation, when: EvalTime, got: &Answer) -> Result
         (ExpectedValue::Series { lines, range_vector }, Answer::Matrix(series)) => {
             let grid = match (range_vector, when) {
                 (Some(grid), _) => *grid,
-                (None, EvalTime::Range(grid)) => grid,
+                (None, EvalTime::Range { grid, .. }) => grid,
                 (None, EvalTime::Instant(_)) => return Err("expected an instant vector, got a range vector".to_owned()),
             };
             check_matrix(lines, grid, series)

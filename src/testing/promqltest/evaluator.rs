@@ -13,8 +13,8 @@ pub trait Evaluator: Send + Sync {
     /// Evaluates at one time.
     async fn instant(&self, query: &str, time: TimestampMs) -> Result<AnnotatedAnswer, Error>;
 
-    /// Evaluates at every step.
-    async fn range(&self, query: &str, grid: StepGrid) -> Result<AnnotatedAnswer, Error>;
+    /// Evaluates at every step; `end` is the end as asked, at or behind the last step.
+    async fn range(&self, query: &str, grid: StepGrid, end: TimestampMs) -> Result<AnnotatedAnswer, Error>;
 }
 
 #[async_trait]
@@ -24,8 +24,8 @@ impl Evaluator for QueryEngine {
         annotated(query, &result)
     }
 
-    async fn range(&self, query: &str, grid: StepGrid) -> Result<AnnotatedAnswer, Error> {
-        let result = Self::range(self, query, grid, &QueryOptions::default()).await?;
+    async fn range(&self, query: &str, grid: StepGrid, end: TimestampMs) -> Result<AnnotatedAnswer, Error> {
+        let result = self.range_to(query, grid, end, &QueryOptions::default()).await?;
         annotated(query, &result)
     }
 }

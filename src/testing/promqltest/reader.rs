@@ -216,7 +216,9 @@ fn read_eval(text: &str, lines: &mut Lines<'_>) -> Result<Eval, Mistake> {
 fn read_eval_line(text: &str) -> Result<(Option<String>, EvalTime, String), String> {
     if let Some(parts) = RANGE.captures(text) {
         let grid = grid(&parts[2], &parts[3], &parts[4])?;
-        return Ok((parts.get(1).map(|word| word.as_str().to_owned()), EvalTime::Range(grid), parts[5].to_owned()));
+        let end = TimestampMs(duration(&parts[3])?.0);
+        let old_form = parts.get(1).map(|word| word.as_str().to_owned());
+        return Ok((old_form, EvalTime::Range { grid, end }, parts[5].to_owned()));
     }
     let Some(parts) = INSTANT.captures(text) else {
         return Err(
@@ -275,7 +277,7 @@ fn text_pattern(kind: Option<&str>, text: &str) -> Result<TextPattern, String> {
 fn read_expected_series(line: &str, when: EvalTime, expect: &Expectation) -> Result<ExpectedSeries, String> {
     let SeriesNotation { labels, values } = SeriesNotation::parse(line).map_err(|error| error.to_string())?;
     let many = match (when, &expect.value) {
-        (EvalTime::Range(_), _) | (_, ExpectedValue::Series { range_vector: Some(_), .. }) => true,
+        (EvalTime::Range { .. }, _) | (_, ExpectedValue::Series { range_vector: Some(_), .. }) => true,
         (EvalTime::Instant(_), _) => false,
     };
     let fits = if many { !values.is_empty() } else { values.len() == 1 && values[0] != SequenceValue::Absent };
@@ -293,7 +295,7 @@ fn check_contradictions(expect: &Expectation, when: EvalTime) -> Result<(), Stri
     if expect.no_info && !expect.infos.is_empty() {
         return Err("both info and no_info are expected".to_owned());
     }
-    if expect.ordered && matches!(when, EvalTime::Range(_)) {
+    if expect.ordered && matches!(when, EvalTime::Range { .. }) {
         return Err("the result of a range query has no order of its own".to_owned());
     }
     Ok(())
@@ -386,7 +388,8 @@ mod tests {
     #[test]
     fn times_and_expressions_are_told_apart() {
         let grid = |start, end, step| {
-            EvalTime::Range(StepGrid::try_new(TimestampMs(start), TimestampMs(end), DurationMs(step)).expect("valid"))
+            let grid = StepGrid::try_new(TimestampMs(start), TimestampMs(end), DurationMs(step)).expect("valid");
+            EvalTime::Range { grid, end: TimestampMs(end) }
         };
         for (line, when, expr) in [
             ("eval instant at 5m rate(x[5m]) > 1", EvalTime::Instant(TimestampMs(300_000)), "rate(x[5m]) > 1"),
@@ -460,7 +463,7 @@ mod tests {
             ("load 5m\n up@st 1m\n down 1", "a.test:3: start timestamps of up are followed by down"),
             ("load 5m\n up@st 1m\n up@st 1m\n up 1", "a.test:3: two lines of start timestamps follow each other"),
             ("load 5m\n up@st 1m\n", "a.test:2: no series follows the start timestamps"),
-            ("load 5m\n up@st 1q\n up 1", "a.test:2: column 7: not a valid duration string: \"1q\""),
+            ("load 5m\n up@st 1q\n up 1", "a.test:2: column 7: unknown unit \"q\" in duration \"1q\""),
             (
                 "eval 5m x",
                 "a.test:1: write eval instant at <time> <expr>, or eval range from <time> to <time> step <step> <expr>",

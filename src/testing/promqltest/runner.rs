@@ -11,6 +11,7 @@ use super::super::{MemoryStore, SequenceValue, format_labels, format_values};
 use super::compare::{check_answer, check_failure, check_value};
 use super::evaluator::Evaluator;
 use super::explain::{SegmentData, explain};
+use super::pin::{other_times, pinned_query};
 use super::reader::read_script;
 use super::report::{CaseReport, Failure, FileReport, Outcome, Report};
 use super::rerun::{depends_on_range, surrounding_range};
@@ -207,9 +208,9 @@ type Check = Result<(), Box<Failure>>;
 impl Case<'_> {
     async fn run(&self) -> Check {
         match self.eval.when {
-            EvalTime::Range(grid) => {
+            EvalTime::Range { grid, end } => {
                 let name = range_name(&self.eval.expr, grid);
-                let result = self.evaluator.range(&self.eval.expr, grid).await;
+                let result = self.evaluator.range(&self.eval.expr, grid, end).await;
                 self.check_result(&name, result).map(|_| ())
             }
             EvalTime::Instant(time) => self.run_instant(time).await,
@@ -217,7 +218,16 @@ impl Case<'_> {
     }
 
     async fn run_instant(&self, time: TimestampMs) -> Check {
-        self.check_at(&self.eval.expr, time).await
+        self.check_at(&self.eval.expr, time).await?;
+        if !self.options.reruns {
+            return Ok(());
+        }
+        if let Some(pinned) = pinned_query(&self.eval.expr, time, &self.options.engine.features) {
+            for other in other_times(time) {
+                self.check_at(&pinned, other).await?;
+            }
+        }
+        Ok(())
     }
 
     /// The query at one time, and again as the middle of a range.
@@ -231,7 +241,7 @@ impl Case<'_> {
         }
         let grid = surrounding_range(time);
         let name = format!("{}, its middle step", range_name(query, grid));
-        let got = match self.evaluator.range(query, grid).await {
+        let got = match self.evaluator.range(query, grid, grid.last()).await {
             Ok(got) => got.answer,
             Err(error) => return Err(failed(&name, format!("failed as a range query: {error}"), &error.to_string())),
         };
@@ -290,9 +300,11 @@ mod tests {
         async fn instant(&self, query: &str, time: TimestampMs) -> Result<AnnotatedAnswer, Error> {
             let one = |value: f64| Answer::Vector(vec![(Labels::default(), value)]);
             let answer = match query {
-                "one" | "one_in_ranges_two" => one(1.0),
+                "one" | "one @ 60.000" | "one_in_ranges_two" | "one_when_not_pinned" => one(1.0),
+                "one_when_not_pinned @ 60.000" if time.0 > 60_000 => one(3.0),
+                "one_when_not_pinned @ 60.000" => one(1.0),
                 "time()" => Answer::Scalar(time.as_float_seconds()),
-                "bad" => return Err(Error::execution("too bad")),
+                "bad" | "bad @ 60.000" => return Err(Error::execution("too bad")),
                 "histogram" => return Err(Error::execution("native histograms are not supported yet")),
                 "panic" => panic!("no {query}!"),
                 "hang" => std::future::pending().await,
@@ -302,13 +314,13 @@ mod tests {
             Ok(AnnotatedAnswer { answer, warnings, infos: Vec::new() })
         }
 
-        async fn range(&self, query: &str, grid: StepGrid) -> Result<AnnotatedAnswer, Error> {
+        async fn range(&self, query: &str, grid: StepGrid, _end: TimestampMs) -> Result<AnnotatedAnswer, Error> {
             let points = |value: fn(TimestampMs) -> f64| {
                 let points = grid.times().map(|time| (time.0, value(time))).collect();
                 Answer::Matrix(vec![(Labels::default(), points)])
             };
             let answer = match query {
-                "one" => points(|_| 1.0),
+                "one" | "one @ 60.000" | "one_when_not_pinned" | "one_when_not_pinned @ 60.000" => points(|_| 1.0),
                 "one_in_ranges_two" => points(|_| 2.0),
                 "time()" => points(TimestampMs::as_float_seconds),
                 _ => Answer::Matrix(Vec::new()),
@@ -350,6 +362,7 @@ mod tests {
             ("eval range from 0 to 1m step 1m one\n {} 1\n", "{}: expected no further point, got 1@60"),
             ("eval instant at 1m time()\n 60\n", "passed"),
             ("eval instant at 1m one_in_ranges_two\n {} 1\n", "{}: expected 1, got 2"),
+            ("eval instant at 1m one_when_not_pinned\n {} 1\n", "{}: expected 1, got 3"),
             ("eval instant at 1m bad\n expect fail\n", "passed"),
             ("eval instant at 1m bad\n expect fail msg: too bad\n", "passed"),
             (

@@ -75,7 +75,12 @@ pub enum EvalTime {
     /// `instant at …`
     Instant(TimestampMs),
     /// `range from … to … step …`
-    Range(StepGrid),
+    Range {
+        /// The steps.
+        grid: StepGrid,
+        /// The end as written, which need not be a step.
+        end: TimestampMs,
+    },
 }
 
 /// What a case must yield.

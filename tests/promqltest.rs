@@ -1,0 +1,43 @@
+//! PromQL's meaning, case by case: our own files, and Prometheus' where they are at hand. Cargo runs tests in the project's folder.
+
+use std::path::{Path, PathBuf};
+
+use quiver::testing::promqltest::{RunOptions, run_files};
+
+fn test_files(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "test"));
+    files.sort();
+    files
+}
+
+#[tokio::test]
+async fn our_own_cases_pass() {
+    let files = test_files(Path::new("tests/promqltest"));
+    assert!(!files.is_empty(), "the files are part of the project");
+    let report = run_files(files, &default_server()).await;
+    assert_eq!(report.counts().failed, 0, "\n{report}");
+}
+
+/// Our own files hold for a server with default flags.
+fn default_server() -> RunOptions {
+    RunOptions { engine: quiver::query::EngineOptions::default(), ..RunOptions::default() }
+}
+
+/// So many of the 1,562 cases passed when this was last looked at; the number only ever grows.
+const CONFORMANCE_PASSED_MIN: usize = 782;
+
+#[tokio::test]
+async fn prometheus_own_cases_pass_or_are_explained() {
+    let files = test_files(Path::new("../shared/conformance/promqltest"));
+    if files.is_empty() {
+        eprintln!("Prometheus' own cases are not at hand: nothing was checked");
+        return;
+    }
+    let report = run_files(files, &RunOptions::default()).await;
+    println!("{report}");
+    let counts = report.counts();
+    assert!(counts.passed >= CONFORMANCE_PASSED_MIN, "{} passed", counts.passed);
+    assert_eq!(counts.unexplained(), 0, "failures that no known gap accounts for");
+}
