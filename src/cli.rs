@@ -22,6 +22,7 @@ const AFTER_HELP: &str = "\
 Examples:
   quiver --config=quiver.yml                        serve on :8082 (HTTP) and :8083 (gRPC)
   quiver check-config quiver.yml                    check a config file without the network
+  quiver test promql operators.test                 run a file in Prometheus' test format
 
 Signals:
   SIGHUP            read the config file again; a bad one is refused and the old one stays
@@ -29,7 +30,7 @@ Signals:
 
 Exit codes:
   0   ended as asked
-  1   bad flag, bad config, or an address that cannot be bound
+  1   bad flag, bad config, an address that cannot be bound, or a test that failed
 
 Durations are written as 30s, 5m, 1h30m, 1.5h or 1d.
 Documentation: README.md and ARCHITECTURE.md beside the source; config keys in docs/config.md.";
@@ -65,6 +66,32 @@ pub enum Command {
     CheckConfig {
         /// The file
         file: PathBuf,
+    },
+    /// Run test files
+    #[command(subcommand)]
+    Test(TestCommand),
+}
+
+/// Which kind of test files.
+#[derive(Debug, Subcommand)]
+pub enum TestCommand {
+    /// Files in Prometheus' test format; exit code 1 when a case fails
+    Promql {
+        /// The files
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Run only cases whose command contains this text
+        #[arg(long, value_name = "TEXT")]
+        only: Option<String>,
+        /// Evaluate each case only as it is written, not again at other times and as a range query
+        #[arg(long)]
+        without_reruns: bool,
+    },
+    /// Files of queries as JSON lines, with the tree or the error of each; exit code 1 when a case fails
+    Parser {
+        /// The files
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
     },
 }
 

@@ -35,6 +35,8 @@ pub mod query;
 
 pub mod serve;
 
-pub mod cli;
-
 pub mod testing;
+
+pub mod app;
+pub mod cli;
+mod commands;

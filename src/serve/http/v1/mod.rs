@@ -10,6 +10,7 @@ mod rules;
 mod series;
 mod series_request;
 mod status;
+mod syntax;
 
 use axum::Router;
 use axum::routing::{get, post};
@@ -34,6 +35,8 @@ pub(super) fn routes() -> Router<ApiState> {
         .route("/status/runtimeinfo", get(status::runtime_info).options(no_content))
         .route("/status/config", get(status::config).options(no_content))
         .route("/status/flags", get(status::flags).options(no_content))
+        .route("/format_query", get(syntax::format_query).post(syntax::format_query).options(no_content))
+        .route("/parse_query", get(syntax::parse_query).post(syntax::parse_query).options(no_content))
         .route("/query_exemplars", get(not_built::exemplars).post(not_built::exemplars).options(no_content))
         .route("/targets", get(not_built::targets).options(no_content))
         .route("/targets/metadata", get(not_built::targets).options(no_content))

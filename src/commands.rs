@@ -1,0 +1,61 @@
+//! Commands that end by themselves: `check-config` and `test`. What they print is their result.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crate::config;
+use crate::runtime::Runtimes;
+use crate::servergroup::ServerGroupSet;
+use crate::testing::promqltest::{RunOptions, run_files};
+use crate::testing::run_parser_cases;
+
+/// Everything that can be checked without the network: the file, and that clients can be made from it.
+///
+/// # Errors
+/// Every problem of the file, a line each.
+pub(crate) fn check_config(file: &Path) -> Result<(), String> {
+    let report = config::check(file).map_err(|error| error.to_string())?;
+    let config = config::load_with_warnings(file).map_err(|error| error.to_string())?.config;
+    ServerGroupSet::try_new(&config.promxy).map_err(|error| error.to_string())?;
+    print(&report.to_string())
+}
+
+/// Runs files in Prometheus' test format and prints a report that ends with `N passed, M failed, K skipped`.
+///
+/// # Errors
+/// When a case has failed.
+pub(crate) fn test_promql(files: Vec<PathBuf>, options: RunOptions) -> Result<(), String> {
+    let runtimes = Runtimes::try_new().map_err(|error| format!("cannot start threads: {error}"))?;
+    let run = runtimes.cpu().spawn(async move { run_files(files, &options).await });
+    let report = runtimes.block_on(run).map_err(|error| error.to_string())?;
+    print(&report.to_string())?;
+    match report.counts().failed {
+        0 => Ok(()),
+        failed => Err(format!("cases that failed: {failed}")),
+    }
+}
+
+/// Runs files of parser cases and prints `N passed, M failed` behind the failures.
+///
+/// # Errors
+/// When a case has failed, or a file is none.
+pub(crate) fn test_parser(files: &[PathBuf]) -> Result<(), String> {
+    let (mut passed, mut failed) = (0, 0);
+    for file in files {
+        let report = run_parser_cases(file).map_err(|error| format!("{}: {error}", file.display()))?;
+        for failure in &report.failures {
+            print(failure)?;
+        }
+        passed += report.passed;
+        failed += report.failed;
+    }
+    print(&format!("{passed} passed, {failed} failed"))?;
+    match failed {
+        0 => Ok(()),
+        failed => Err(format!("cases that failed: {failed}")),
+    }
+}
+
+fn print(text: &str) -> Result<(), String> {
+    writeln!(io::stdout(), "{}", text.trim_end()).map_err(|error| format!("cannot print: {error}"))
+}
