@@ -242,89 +242,99 @@ mod tests {
         }
     }
 
-    /// When a replica has an outcome (ms), and which: `None` is an answer.
-    type Outcome = (u64, Option<ErrorKind>);
-
-    /// Which replicas' answers count, and the warnings.
-    async fn ask(
-        outcomes: &'static [Outcome],
-        timeout: Option<Duration>,
-        deadline_ms: Option<u64>,
-    ) -> Result<(Vec<String>, Vec<String>), Error> {
-        let replicas: Vec<Arc<dyn Downstream>> = (0..outcomes.len())
-            .map(|number| {
-                let url = TargetUrl::try_new(Scheme::Http, &format!("r{number}"), "").expect("a host");
-                Arc::new(Nobody(url)) as Arc<dyn Downstream>
-            })
-            .collect();
-        let deadline = deadline_ms.and_then(|ms| Instant::now().into_std().checked_add(Duration::from_millis(ms)));
-        let context = QueryContext::new(deadline, 1);
-        let group = GroupName { ordinal: 0, name: None };
-        let policy = FailurePolicy::Fail;
-        let fan_out = FanOut { group: &group, replicas: &replicas, timeout, policy, context: &context };
-        let answer = |replica: Arc<dyn Downstream>| -> BoxFuture<'static, Result<(), Error>> {
-            let number: usize = replica.url().as_str().trim_start_matches("http://r").parse().expect("as made above");
-            let (after_ms, error) = outcomes[number];
-            async move {
-                tokio::time::sleep(Duration::from_millis(after_ms)).await;
-                error.map_or(Ok(()), |kind| Err(Error::new(kind, "boom")))
-            }
-            .boxed()
-        };
-        let answers = fan_out.ask(&answer).await?;
-        let warnings = context.annotations.snapshot().into_iter().map(|annotation| annotation.text).collect();
-        Ok((answers.into_iter().map(|answer| answer.url.to_string()).collect(), warnings))
+    /// What a replica does: answers, fails, or says nothing for ever.
+    #[derive(Copy, Clone, Debug)]
+    enum Outcome {
+        Answers,
+        Fails(ErrorKind),
+        Hangs,
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_straggler_is_waited_for_as_long_as_the_group_and_the_query_allow() {
-        const LATE: ErrorKind = ErrorKind::Timeout;
-        let long = Some(Duration::from_secs(30));
-        let cases: [(&'static [Outcome], Option<Duration>, Option<u64>, &[&str]); 9] = [
-            (&[(100, None), (900, None)], None, None, &["http://r0", "http://r1"]),
-            // A second of grace after the first answer.
-            (&[(1_050, None), (100, None)], None, None, &["http://r0", "http://r1"]),
-            (&[(1_150, None), (100, None)], None, None, &["http://r1"]),
-            // Three times what the first one took.
-            (&[(1_000, None), (3_900, None)], None, None, &["http://r0", "http://r1"]),
-            (&[(1_000, None), (4_100, None)], None, None, &["http://r0"]),
-            // The group's own timeout replaces the grace.
-            (&[(100, None), (29_000, None)], long, None, &["http://r0", "http://r1"]),
-            (&[(100, None), (30_000, Some(LATE))], long, None, &["http://r0"]),
+    fn replicas(count: usize) -> Vec<Arc<dyn Downstream>> {
+        let url = |number| TargetUrl::try_new(Scheme::Http, &format!("r{number}"), "").expect("a host");
+        (0..count).map(|number| Arc::new(Nobody(url(number))) as Arc<dyn Downstream>).collect()
+    }
+
+    /// Which replicas' answers count, and the warnings.
+    async fn ask(outcomes: &'static [Outcome], context: &QueryContext) -> Result<Vec<String>, Error> {
+        let group = GroupName { ordinal: 0, name: None };
+        let replicas = replicas(outcomes.len());
+        let policy = FailurePolicy::Fail;
+        let fan_out = FanOut { group: &group, replicas: &replicas, timeout: None, policy, context };
+        let answer = |replica: Arc<dyn Downstream>| -> BoxFuture<'static, Result<(), Error>> {
+            let number: usize = replica.url().as_str().trim_start_matches("http://r").parse().expect("as made above");
+            match outcomes[number] {
+                Outcome::Answers => std::future::ready(Ok(())).boxed(),
+                Outcome::Fails(kind) => std::future::ready(Err(Error::new(kind, "boom"))).boxed(),
+                Outcome::Hangs => std::future::pending().boxed(),
+            }
+        };
+        let answers = fan_out.ask(&answer).await?;
+        Ok(answers.into_iter().map(|answer| answer.url.to_string()).collect())
+    }
+
+    fn warnings(context: &QueryContext) -> Vec<String> {
+        context.annotations.snapshot().into_iter().map(|annotation| annotation.text).collect()
+    }
+
+    #[test]
+    fn a_straggler_is_waited_for_as_long_as_the_group_and_the_query_allow() {
+        let ms = Duration::from_millis;
+        for (timeout, deadline, first_took, waited) in [
+            // A second of grace after the first answer …
+            (None, None, ms(100), Some(ms(1_100))),
+            // … or three times what it took.
+            (None, None, ms(1_000), Some(ms(4_000))),
+            // The group's timeout replaces the grace; each request observes it by itself.
+            (Some(ms(30_000)), None, ms(100), None),
             // The answer still has to get out before the query's deadline.
-            (&[(100, None), (1_800, None)], long, Some(2_000), &["http://r0"]),
-            // Nobody has answered: no grace runs.
-            (&[(100, Some(LATE)), (60_000, None)], None, None, &["http://r1"]),
-        ];
-        for (outcomes, timeout, deadline_ms, expected) in cases {
-            let (answered, warnings) = ask(outcomes, timeout, deadline_ms).await.expect("one answered");
-            assert_eq!(answered, expected, "{outcomes:?}");
-            assert_eq!(warnings.len(), outcomes.len() - expected.len(), "{outcomes:?} {warnings:?}");
+            (Some(ms(30_000)), Some(ms(2_000)), ms(100), Some(ms(1_500))),
+            (None, Some(ms(1_000)), ms(100), Some(ms(750))),
+            (None, Some(ms(120_000)), ms(100), Some(ms(1_100))),
+        ] {
+            let started = Instant::now();
+            let deadline = deadline.and_then(|deadline| started.into_std().checked_add(deadline));
+            let context = QueryContext::new(deadline, 1);
+            let group = GroupName { ordinal: 0, name: None };
+            let fan_out =
+                FanOut { group: &group, replicas: &[], timeout, policy: FailurePolicy::Fail, context: &context };
+            let give_up_at = fan_out.give_up_at(started, started + first_took);
+            assert_eq!(give_up_at.map(|at| at - started), waited, "{timeout:?} {deadline:?} {first_took:?}");
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_dropped_straggler_is_named_with_the_time_it_was_given() {
-        let (_, warnings) = ask(&[(100, None), (5_000, None)], None, None).await.expect("one answered");
-        let expected = "server group 0: replica http://r1 failed: error in servergroup ord=0: error in target=http://r1: no \
-                        complete answer within 1100ms, its pair has answered";
-        assert_eq!(warnings, [expected]);
+    #[tokio::test]
+    async fn a_dropped_straggler_is_named_and_so_is_a_failed_one() {
+        let deadline = std::time::Instant::now().checked_add(Duration::from_millis(40));
+        let context = QueryContext::new(deadline, 1);
+        let outcomes = &[Outcome::Hangs, Outcome::Answers, Outcome::Fails(ErrorKind::Execution)];
+        assert_eq!(ask(outcomes, &context).await, Ok(vec!["http://r1".to_owned()]));
+        let [dropped, failed] = &warnings(&context)[..] else { panic!("two warnings: {:?}", warnings(&context)) };
+        let blame = |number| {
+            format!(
+                "server group 0: replica http://r{number} failed: error in servergroup ord=0: error in target=http://r{number}: "
+            )
+        };
+        assert!(dropped.starts_with(&(blame(0) + "no complete answer within ")), "{dropped}");
+        assert!(dropped.ends_with("ms, its pair has answered"), "{dropped}");
+        assert_eq!(*failed, blame(2) + "boom");
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn when_all_fail_the_kind_says_most() {
         use ErrorKind::{BadData, Execution, Timeout, TooManySamples, Unavailable};
+        use Outcome::{Answers, Fails};
         let cases: [(&'static [Outcome], ErrorKind); 6] = [
-            (&[(1, Some(Unavailable)), (2, Some(Unavailable))], Unavailable),
-            (&[(1, Some(Unavailable)), (2, Some(Timeout))], Timeout),
-            (&[(1, Some(Execution)), (2, Some(Timeout))], Execution),
-            (&[(1, Some(Execution)), (2, Some(BadData))], BadData),
-            // The query's own limit, whatever the other would have said.
-            (&[(1, Some(TooManySamples)), (2, None)], TooManySamples),
-            (&[(1, None), (2, Some(TooManySamples))], TooManySamples),
+            (&[Fails(Unavailable), Fails(Unavailable)], Unavailable),
+            (&[Fails(Unavailable), Fails(Timeout)], Timeout),
+            (&[Fails(Execution), Fails(Timeout)], Execution),
+            (&[Fails(Execution), Fails(BadData)], BadData),
+            // The query's own limit, whatever the other says.
+            (&[Fails(TooManySamples), Answers], TooManySamples),
+            (&[Answers, Fails(TooManySamples)], TooManySamples),
         ];
         for (outcomes, kind) in cases {
-            let error = ask(outcomes, None, None).await.expect_err("none answered");
+            let error = ask(outcomes, &QueryContext::default()).await.expect_err("none answered");
             assert_eq!(error.kind(), kind, "{outcomes:?}");
         }
     }
