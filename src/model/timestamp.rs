@@ -15,7 +15,7 @@ impl TimestampMs {
     pub fn from_float_seconds(seconds: f64) -> Option<Self> {
         let ms = (seconds * 1000.0).round();
         // 2^63 as a float is the first value that does not fit.
-        (ms >= -9_223_372_036_854_775_808.0 && ms < 9_223_372_036_854_775_808.0).then_some(Self(ms as i64))
+        (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&ms).then_some(Self(ms as i64))
     }
 
     /// Seconds as a float, as PromQL's `time()` and `timestamp()` give them.
