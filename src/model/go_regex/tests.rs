@@ -294,16 +294,16 @@ fn hostile_patterns_are_refused_or_done_in_bounded_space() {
     for (pattern, message) in [
         (nested(100_000), "expression nests too deeply"),
         ("(".repeat(1_000_000), "missing closing )"),
-        ("a{1000}".repeat(9_000), "expression too large"),
+        ("a{1000}".repeat(4_000), "expression too large"),
         ("\\pL{1000}".repeat(2), "expression too large"),
         ("\\pL".repeat(20_000), "expression too large"),
     ] {
         assert!(error_of(&pattern).starts_with(&format!("error parsing regexp: {message}: `")), "{message}");
     }
-    check("\\pL{500}", &[], &["é"]);
+    check("\\pL{200}", &[], &["é"]);
     // A list times a long text would be half a gigabyte.
     check(&format!("({}){}", "a|b|c|d|".repeat(4_000), "e".repeat(30_000)), &[], &["a"]);
-    check(&format!("[{}]", "\\pL".repeat(3_000)), &["é"], &["1"]);
+    check(&format!("[{}]", "\\pL".repeat(400)), &["é"], &["1"]);
 }
 
 #[test]
