@@ -12,7 +12,8 @@ use quiver::model::{DurationMs, Labels, StepGrid, TimestampMs};
 use quiver::query::{EngineOptions, QueryEngine, QueryOptions};
 use quiver::scan::GroupsSource;
 use quiver::servergroup::ServerGroupSet;
-use quiver::testing::{FakePrometheus, MemoryStore};
+use quiver::testing::MemoryStore;
+use quiver::testing::fake_prometheus::FakePrometheus;
 
 const SAMPLES_A_SERIES: i64 = 1_440;
 const SCRAPE_INTERVAL_MS: i64 = 15_000;

@@ -16,4 +16,4 @@ pub use replica::{MergePolicy, Samples, merge_samples};
 pub use scrape_spacing::infer_anti_affinity_ms;
 pub use sparse_steps::{SparseStepsBuilder, sparse_steps_at_step_times};
 pub use steps::{StepCell, merge_steps};
-pub use tables::{MergedTables, ReplicaTables, TableForm, merge_tables};
+pub use tables::{MergedTables, ReplicaTables, TableForm, check_replica, merge_tables};

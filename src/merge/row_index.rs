@@ -50,10 +50,15 @@ impl RowIndex {
         &rest[..count]
     }
 
+    /// Is no label set in two rows?
+    pub(super) fn has_each_series_once(&self) -> bool {
+        self.rows.windows(2).all(|pair| self.labels(pair[0]) != self.labels(pair[1]))
+    }
+
     /// Is every table in order, one behind the other, and no label set in two rows?
     pub(super) fn is_in_place(&self) -> bool {
         let in_order = self.rows.is_sorted_by(|a, b| (a.table, a.row) < (b.table, b.row));
-        in_order && self.rows.windows(2).all(|pair| self.labels(pair[0]) != self.labels(pair[1]))
+        in_order && self.has_each_series_once()
     }
 }
 

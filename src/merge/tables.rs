@@ -81,6 +81,37 @@ fn check_form(form: TableForm, table: &RecordBatch) -> Result<(), Error> {
     }
 }
 
+/// Can one replica's tables be merged at all? Fails on a series that contradicts itself and on a sample that lies on no step,
+/// so that the replica that said so can be left out, and not the whole answer. Costs a look at the labels, and with sparse
+/// steps at the times; only where a series stands in several rows is it a merge.
+pub fn check_replica(form: TableForm, batches: &[RecordBatch]) -> Result<(), Error> {
+    for table in batches {
+        check_form(form, table)?;
+        if let TableForm::SparseSteps { grid } = form {
+            check_on_grid(grid, table)?;
+        }
+    }
+    if RowIndex::try_new(batches)?.has_each_series_once() {
+        return Ok(());
+    }
+    let replica = ReplicaTables { name: "its answer".to_owned(), batches: batches.to_vec() };
+    let policy = MergePolicy { anti_affinity_ms: 0, dynamic: false, prefer_max: false };
+    merge_tables(form, vec![replica], policy)?.try_for_each(|batch| batch.map(drop))
+}
+
+fn check_on_grid(grid: StepGrid, table: &RecordBatch) -> Result<(), Error> {
+    let steps = SparseSteps::try_new(table)?;
+    for row in 0..table.num_rows() {
+        if let Some((time_ms, ..)) =
+            steps.steps(row).find(|(time_ms, ..)| grid.index_of(TimestampMs(*time_ms)).is_none())
+        {
+            let time = TimestampMs(time_ms);
+            return Err(Error::execution(format!("answered a sample at {time}, which is no step of the query")));
+        }
+    }
+    Ok(())
+}
+
 /// The batches of a merge; ends behind the first error.
 #[derive(Debug)]
 pub struct MergedTables {

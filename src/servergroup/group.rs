@@ -13,7 +13,8 @@ use crate::config::ServerGroupConfig;
 use crate::downstream::{Downstream, HttpClient, HttpDownstream, SampleTimes, TargetUrl};
 use crate::error::Error;
 use crate::merge::{
-    MergePolicy, MergedTables, ReplicaTables, TableForm, merge_tables, unite_label_sets, unite_metadata, unite_names,
+    MergePolicy, MergedTables, ReplicaTables, TableForm, check_replica, merge_tables, unite_label_sets, unite_metadata,
+    unite_names,
 };
 use crate::model::{Annotation, Labels, MetadataRequest, MetricMetadata, QueryContext, SelectForm, SelectRequest};
 
@@ -154,7 +155,11 @@ impl ServerGroup {
             };
             let answers = self.ask_bucket(bucket, context, move |replica, context| {
                 let request = Arc::clone(&request);
-                async move { replica.select(&request, sample_times, &context).await }
+                async move {
+                    let tables = replica.select(&request, sample_times, &context).await?;
+                    check_replica(form, &tables)?;
+                    Ok(tables)
+                }
             });
             answers.await?.into_iter().map(|answer| self.with_added_labels(bucket, answer)).collect()
         });
