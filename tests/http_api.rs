@@ -386,3 +386,155 @@ async fn what_was_asked_is_counted_by_route() {
     }
     assert!(!page.contains("/no/such/path"));
 }
+
+/// Answers when it is told to, and tells what happens to those who ask.
+#[derive(Debug)]
+struct SlowSource {
+    events: tokio::sync::mpsc::UnboundedSender<String>,
+    release: Arc<tokio::sync::Semaphore>,
+}
+
+struct TellWhenDropped(tokio::sync::mpsc::UnboundedSender<String>);
+
+impl Drop for TellWhenDropped {
+    fn drop(&mut self) {
+        // The test may be over.
+        let _ = self.0.send("dropped".to_owned());
+    }
+}
+
+#[async_trait]
+impl SeriesSource for SlowSource {
+    fn part_names(&self) -> Vec<String> {
+        vec!["slow".to_owned()]
+    }
+
+    fn selector_form(&self) -> SelectorForm {
+        SelectorForm::Samples
+    }
+
+    async fn select(&self, _: usize, request: &SelectRequest, context: &QueryContext) -> Result<SeriesStream, Error> {
+        let _told = TellWhenDropped(self.events.clone());
+        let headers: Vec<_> = context.proxied_headers.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        self.events.send(format!("begun {}", headers.join(","))).expect("the test listens");
+        assert!(!request.matchers.iter().any(|matcher| matcher.value == "panic"), "a defect, provoked by a test");
+        self.release.acquire().await.expect("open").forget();
+        Ok(Box::pin(futures::stream::empty()))
+    }
+
+    async fn label_names(&self, _: &MetadataRequest, _: &QueryContext) -> Result<Vec<String>, Error> {
+        Ok(Vec::new())
+    }
+
+    async fn label_values(&self, _: &str, _: &MetadataRequest, _: &QueryContext) -> Result<Vec<String>, Error> {
+        Ok(Vec::new())
+    }
+
+    async fn series(&self, _: &MetadataRequest, _: &QueryContext) -> Result<Vec<Labels>, Error> {
+        Ok(Vec::new())
+    }
+
+    async fn metric_metadata(
+        &self,
+        _: Option<&str>,
+        _: &QueryContext,
+    ) -> Result<BTreeMap<String, Vec<MetricMetadata>>, Error> {
+        Ok(BTreeMap::new())
+    }
+}
+
+struct SlowServer {
+    router: Router,
+    events: tokio::sync::mpsc::UnboundedReceiver<String>,
+    release: Arc<tokio::sync::Semaphore>,
+    metrics: Arc<quiver::telemetry::Metrics>,
+}
+
+impl SlowServer {
+    fn new(queries_max: Option<usize>) -> Self {
+        let (sender, events) = tokio::sync::mpsc::unbounded_channel();
+        let release = Arc::new(tokio::sync::Semaphore::new(0));
+        let source = SlowSource { events: sender, release: Arc::clone(&release) };
+        let proxied_headers = vec![HeaderName::from_static("x-scope-orgid"), HeaderName::from_static("x-absent")];
+        let options = ApiOptions { queries_max, proxied_headers, ..ApiOptions::default() };
+        let metrics = Arc::clone(&options.metrics);
+        let router = router(ApiState::new(QueryEngine::new(Arc::new(source), EngineOptions::default()), options));
+        Self { router, events, release, metrics }
+    }
+
+    fn ask(&self, target: &str) -> tokio::task::JoinHandle<(u16, String)> {
+        let request = Request::get(target)
+            .header("X-Scope-OrgID", "tenant")
+            .header("X-Scope-OrgID", "second")
+            .header("Authorization", "hunter2")
+            .body(Body::empty())
+            .expect("a request");
+        let router = self.router.clone();
+        tokio::spawn(async move {
+            let response = send(router, request).await;
+            let status = response.status().as_u16();
+            let body = axum::body::to_bytes(response.into_body(), 1_000_000).await.expect("a body");
+            (status, String::from_utf8_lossy(&body).into_owned())
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_goes_aborts_its_query() {
+    let mut server = SlowServer::new(None);
+    let asking = server.ask("/api/v1/query?query=up");
+    assert_eq!(server.events.recv().await.as_deref(), Some("begun x-scope-orgid=tenant"));
+    asking.abort();
+    assert_eq!(server.events.recv().await.as_deref(), Some("dropped"));
+    let count = r#"quiver_query_duration_seconds_count{kind="instant",outcome="canceled"} 1"#;
+    while !server.metrics.render().lines().any(|line| line == count) {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_query_that_panics_is_the_only_one_that_fails() {
+    let mut server = SlowServer::new(None);
+    let other = server.ask("/api/v1/query?query=up");
+    assert_eq!(server.events.recv().await.as_deref(), Some("begun x-scope-orgid=tenant"));
+    let (status, body) = server.ask(r"/api/v1/query?query=panic").await.expect("answered");
+    assert_eq!(status, 500);
+    assert!(body.contains(r#""errorType":"internal""#) && !body.contains("provoked"), "{body}");
+    server.release.add_permits(1);
+    assert_eq!(other.await.expect("answered").0, 200);
+}
+
+#[tokio::test]
+async fn a_query_that_hangs_times_out() {
+    let server = SlowServer::new(None);
+    let (status, body) = server.ask("/api/v1/query?query=up&timeout=10ms").await.expect("answered");
+    assert_eq!(status, 503, "{body}");
+    assert!(body.contains(r#""errorType":"timeout""#), "{body}");
+}
+
+#[tokio::test]
+async fn queries_beyond_the_limit_wait_for_a_slot() {
+    let mut server = SlowServer::new(Some(1));
+    let first = server.ask("/api/v1/query?query=up");
+    assert_eq!(server.events.recv().await.as_deref(), Some("begun x-scope-orgid=tenant"));
+    let (status, body) = server.ask("/api/v1/query?query=up&timeout=10ms").await.expect("answered");
+    assert_eq!((status, body.contains("query timed out in query queue")), (503, true), "{body}");
+    let waiting = server.ask("/api/v1/query?query=up");
+    server.release.add_permits(2);
+    assert_eq!(first.await.expect("answered").0, 200);
+    assert_eq!(waiting.await.expect("answered").0, 200);
+}
+
+#[tokio::test]
+async fn a_long_answer_is_streamed_and_whole() {
+    let request = |target: &str| Request::get(target).body(Body::empty()).expect("a request");
+    let target = "/api/v1/query_range?query=many&start=0&end=300&step=0.1";
+    let response = send(server("plain"), request(target)).await;
+    assert!(!response.headers().contains_key("content-length"), "its length is not known beforehand");
+    let body = axum::body::to_bytes(response.into_body(), 100_000_000).await.expect("a whole body");
+    assert!(body.len() > 1_000_000, "{}", body.len());
+    let json: serde_json::Value = serde_json::from_slice(&body).expect("valid JSON");
+    let series = json["data"]["result"].as_array().expect("a list");
+    assert_eq!(series.len(), 100);
+    assert!(series.iter().all(|series| series["values"].as_array().is_some_and(|values| values.len() == 3_000)));
+}
