@@ -1,5 +1,6 @@
 //! The embedded Prometheus, fixtures and the test-file runner; behind `demo` and `test`.
 
+mod batches;
 pub mod fake_prometheus;
 mod go_string;
 mod memory_store;
@@ -7,6 +8,7 @@ mod parser_cases;
 pub mod promqltest;
 mod series_notation;
 
+pub use batches::{diff_tables, format_tables};
 pub use memory_store::MemoryStore;
 pub use parser_cases::{CaseReport, run_parser_cases};
 pub use series_notation::{

@@ -12,7 +12,7 @@ mod runner;
 mod script;
 mod tolerance;
 
-pub use answer::{AnnotatedAnswer, Answer};
+pub use answer::{AnnotatedAnswer, Answer, format_point};
 pub use compare::{check_annotations, check_answer, check_failure, check_value};
 pub use evaluator::Evaluator;
 pub use reader::{ReadError, read_script};
