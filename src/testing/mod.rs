@@ -1,6 +1,7 @@
 //! The embedded Prometheus, fixtures and the test-file runner; behind `demo` and `test`.
 
 mod batches;
+pub mod demo;
 pub mod fake_prometheus;
 mod go_string;
 mod memory_store;
