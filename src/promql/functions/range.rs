@@ -138,10 +138,9 @@ impl RowFunction for RangeCall {
                 self.note_non_counter(LabelsRef::new(labels.value(row)));
             }
         }
-        if self.function == RangeFunction::QuantileOverTime && row_count > 0 {
-            if let Some(parameter) = parameters.first() {
-                self.note_invalid_quantile(*parameter);
-            }
+        if let (RangeFunction::QuantileOverTime, Some(parameter), 1..) = (self.function, parameters.first(), row_count)
+        {
+            self.note_invalid_quantile(*parameter);
         }
         builder.finish(row_count)
     }
