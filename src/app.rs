@@ -40,6 +40,7 @@ pub fn run(cli: Cli) -> u8 {
             commands::test_promql(files, RunOptions { only, reruns: !without_reruns, ..RunOptions::default() })
         }
         Some(Command::Test(TestCommand::Parser { files })) => commands::test_parser(&files),
+        Some(Command::Demo { bind_addr, grpc_bind_addr }) => commands::demo(bind_addr, grpc_bind_addr),
         None if cli.serve.check_config => commands::check_config(&cli.serve.config),
         None => serve(cli.serve),
     };

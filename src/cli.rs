@@ -22,6 +22,7 @@ const AFTER_HELP: &str = "\
 Examples:
   quiver --config=quiver.yml                        serve on :8082 (HTTP) and :8083 (gRPC)
   quiver check-config quiver.yml                    check a config file without the network
+  quiver demo                                       two groups of two replicas with made-up data, and the gateway
   quiver test promql operators.test                 run a file in Prometheus' test format
 
 Signals:
@@ -70,6 +71,15 @@ pub enum Command {
     /// Run test files
     #[command(subcommand)]
     Test(TestCommand),
+    /// Try it: four servers with made-up data on free ports of this machine, and the gateway in front of them
+    Demo {
+        /// Address of the gateway's HTTP API
+        #[arg(long = "bind-addr", value_name = "ADDRESS", default_value = ":8082")]
+        bind_addr: String,
+        /// Address of the gateway's gRPC API; `none` turns it off
+        #[arg(long = "grpc.bind-addr", value_name = "ADDRESS", default_value = ":8083")]
+        grpc_bind_addr: String,
+    },
 }
 
 /// Which kind of test files.

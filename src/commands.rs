@@ -1,11 +1,15 @@
-//! Commands that end by themselves: `check-config` and `test`. What they print is their result.
+//! Commands other than serving: `check-config` and `test`, which print their result, and `demo`.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use crate::config;
 use crate::runtime::Runtimes;
 use crate::servergroup::ServerGroupSet;
+use crate::telemetry::{LogFormat, LogLevel, init_logging};
+use crate::testing::demo::{Demo, DemoOptions, clock_now};
 use crate::testing::promqltest::{RunOptions, run_files};
 use crate::testing::run_parser_cases;
 
@@ -54,6 +58,27 @@ pub(crate) fn test_parser(files: &[PathBuf]) -> Result<(), String> {
         0 => Ok(()),
         failed => Err(format!("cases that failed: {failed}")),
     }
+}
+
+/// Runs the demo until a signal ends it.
+///
+/// # Errors
+/// An address that cannot be bound.
+pub(crate) fn demo(bind_addr: String, grpc_bind_addr: String) -> Result<(), String> {
+    init_logging(LogLevel::Warn, LogFormat::Text);
+    let runtimes = Runtimes::try_new().map_err(|error| format!("cannot start threads: {error}"))?;
+    let cpu = Some(runtimes.cpu());
+    let grpc_bind_addr = (grpc_bind_addr != "none").then_some(grpc_bind_addr);
+    runtimes.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).map_err(|error| format!("cannot listen for signals: {error}"))?;
+        let demo = Demo::start(&DemoOptions { bind_addr, grpc_bind_addr, cpu }, clock_now()).await?;
+        print(&demo.banner())?;
+        tokio::select! {
+            () = demo.run() => Ok(()),
+            _ = terminate.recv() => Ok(()),
+            interrupted = tokio::signal::ctrl_c() => interrupted.map_err(|error| format!("cannot listen for signals: {error}")),
+        }
+    })
 }
 
 fn print(text: &str) -> Result<(), String> {

@@ -12,7 +12,7 @@ use serde_json::Value;
 const NOW: TimestampMs = TimestampMs(1_790_000_123_456);
 
 async fn demo() -> Demo {
-    let options = DemoOptions { bind_addr: "127.0.0.1:0".to_owned(), cpu: None };
+    let options = DemoOptions { bind_addr: "127.0.0.1:0".to_owned(), grpc_bind_addr: None, cpu: None };
     Demo::start(&options, NOW).await.expect("starts on free ports")
 }
 

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use tokio::task::JoinHandle;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::MemoryStore;
@@ -15,6 +16,7 @@ use crate::model::{DurationMs, MetricMetadata, TimestampMs};
 use crate::query::{EngineOptions, QueryEngine};
 use crate::runtime::CpuPool;
 use crate::scan::GroupsSource;
+use crate::serve::grpc;
 use crate::serve::http::{ApiOptions, ApiState, ConfigStatus, router};
 use crate::serve::listen::{self, ListenOptions};
 use crate::servergroup::ServerGroupSet;
@@ -46,6 +48,8 @@ const LATENCY: &str = "histogram_quantile(0.9, sum by (region, le) (rate(http_re
 pub struct DemoOptions {
     /// Address of the gateway; `:8082` is all addresses of the machine, port 0 a free one.
     pub bind_addr: String,
+    /// Address of its gRPC API; `None`: it has none.
+    pub grpc_bind_addr: Option<String>,
     /// Where queries of the gateway are evaluated; `None`: on the runtime that serves them.
     pub cpu: Option<CpuPool>,
 }
@@ -57,7 +61,8 @@ pub struct Demo {
     config_text: String,
     replicas: Vec<Replica>,
     state: ApiState,
-    gateway: JoinHandle<()>,
+    /// Held for its drop, which ends the listeners.
+    _listeners: JoinSet<()>,
 }
 
 impl Demo {
@@ -81,14 +86,15 @@ impl Demo {
         let yaml = config.to_yaml_redacted();
         state.set_config(ConfigStatus { yaml, last_load_succeeded: true, loaded_at: SystemTime::now() });
 
-        let listener = listen::bind(&options.bind_addr)
-            .await
-            .map_err(|error| format!("{}: cannot listen: {error}", options.bind_addr))?;
-        let address = listener.local_addr().map_err(|error| error.to_string())?;
-        let routes = router(state.clone());
-        let stop = CancellationToken::new();
-        let gateway = tokio::spawn(listen::serve(listener, routes, ListenOptions::default(), stop));
-        Ok(Self { address, config_text, replicas, state, gateway })
+        let http = bind(&options.bind_addr).await?;
+        let address = http.local_addr().map_err(|error| error.to_string())?;
+        let (limits, stop) = (ListenOptions::default(), CancellationToken::new());
+        let mut listeners = JoinSet::new();
+        listeners.spawn(listen::serve(http, router(state.clone()), limits, stop.clone()));
+        if let Some(grpc) = &options.grpc_bind_addr {
+            listeners.spawn(grpc::serve(bind(grpc).await?, state.clone(), limits, stop));
+        }
+        Ok(Self { address, config_text, replicas, state, _listeners: listeners })
     }
 
     /// Scrapes everything that is due up to `now`, and forgets what is too old.
@@ -154,10 +160,8 @@ impl Demo {
     }
 }
 
-impl Drop for Demo {
-    fn drop(&mut self) {
-        self.gateway.abort();
-    }
+async fn bind(address: &str) -> Result<TcpListener, String> {
+    listen::bind(address).await.map_err(|error| format!("{address}: cannot listen: {error}"))
 }
 
 /// Now, by the machine's clock.
