@@ -1,5 +1,6 @@
 //! Pieces of plans, and the only places where two plans are put together.
 
+use arrow::datatypes::DataType;
 use datafusion::common::{DataFusionError, ScalarValue};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, col, lit};
 
@@ -35,9 +36,28 @@ pub fn labels_without_name() -> Expr {
     call(SelectLabels(LabelSelection::Drop(NAME_LABELS.clone())), vec![col(COLUMN_LABELS)])
 }
 
-/// Applies an operator to whole tables.
+/// Applies an operator to whole tables, all on the operator's grid.
 pub fn apply(operator: impl SeriesOperator, inputs: Vec<LogicalPlan>) -> Result<LogicalPlan, Error> {
+    for input in &inputs {
+        check_same_grid(step_count_of(input), Some(operator.step_count()))?;
+    }
     SeriesNode::plan(std::sync::Arc::new(operator), inputs).map_err(plan_error)
+}
+
+/// How many cells a row of a plan has; `None` for a samples table.
+fn step_count_of(plan: &LogicalPlan) -> Option<usize> {
+    match plan.schema().field_with_unqualified_name(COLUMN_VALUES).ok()?.data_type() {
+        DataType::FixedSizeList(_, length) => usize::try_from(*length).ok(),
+        _ => None,
+    }
+}
+
+/// DataFusion would join and unite lists of different lengths without a word.
+fn check_same_grid(a: Option<usize>, b: Option<usize>) -> Result<(), Error> {
+    match (a, b) {
+        (Some(a), Some(b)) if a != b => Err(Error::internal(format!("a plan puts {a} steps beside {b}"))),
+        _ => Ok(()),
+    }
 }
 
 /// Checks that no label set stands twice, after labels have changed.
@@ -143,6 +163,7 @@ pub fn attach_scalars(plan: LogicalPlan, scalars: Vec<Scalar>) -> Result<WithSca
                 with.parameters.push(Parameter::PerStep(values));
             }
             Scalar::Plan(scalar) => {
+                check_same_grid(step_count_of(&with.plan), step_count_of(&scalar))?;
                 let name = format!("scalar_{index}");
                 let column = LogicalPlanBuilder::from(*scalar)
                     .project(vec![col(COLUMN_VALUES).alias(&name)])
@@ -185,4 +206,21 @@ pub fn arithmetic(op: crate::syntax::BinaryOp) -> Option<ArithmeticOp> {
         BinaryOp::Atan2 => ArithmeticOp::Atan2,
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plans_of_different_grids_are_never_put_together() {
+        let row = |cells: &[f64]| literal_row(cells).expect("plans");
+        let two_steps = StepGrid::with_count(crate::model::TimestampMs(0), crate::model::DurationMs(1), 2);
+        assert!(unique(row(&[1.0, 2.0]), two_steps, Duplicates::Refuse).is_ok());
+        let error = unique(row(&[1.0, 2.0, 3.0]), two_steps, Duplicates::Refuse).expect_err("three beside two");
+        assert_eq!(error.message(), "a plan puts 3 steps beside 2");
+        let scalar = Scalar::Plan(Box::new(row(&[1.0])));
+        assert!(attach_scalars(row(&[1.0, 2.0]), vec![scalar.clone()]).is_err());
+        assert!(attach_scalars(row(&[1.0]), vec![scalar]).is_ok());
+    }
 }
