@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures::stream;
+use futures::{StreamExt, stream};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
@@ -116,19 +116,31 @@ pub(super) enum Chunk {
 
 /// A body of chunks that are made elsewhere.
 pub(super) fn streamed_body(chunks: mpsc::Receiver<Chunk>) -> Body {
-    Body::from_stream(stream::unfold(Some(chunks), |chunks| async {
+    let pieces = stream::unfold(Some(chunks), |chunks| async {
         let mut chunks = chunks?;
         match chunks.recv().await {
             Some(Chunk::Data(bytes)) => Some((Ok(bytes), Some(chunks))),
             Some(Chunk::End) => None,
             None => Some((Err(io::Error::other("the answer could not be completed")), None)),
         }
-    }))
+    });
+    // The compression layer asks a body again after its end.
+    Body::from_stream(pieces.fuse())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_streamed_body_may_be_asked_again_after_its_end() {
+        let (sender, receiver) = mpsc::channel(2);
+        sender.send(Chunk::Data(Bytes::from_static(b"[]"))).await.expect("room for two");
+        sender.send(Chunk::End).await.expect("room for two");
+        let mut body = streamed_body(receiver).into_data_stream();
+        assert_eq!(body.next().await.expect("a piece").expect("no error"), "[]");
+        assert!(body.next().await.is_none() && body.next().await.is_none());
+    }
 
     #[test]
     fn ten_of_each_kind_are_shown() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use axum::http::{HeaderValue, Response, StatusCode};
-use futures::stream;
+use futures::{StreamExt, stream};
 
 use super::lie::Lie;
 
@@ -100,7 +100,7 @@ pub fn trickled(
         let piece = rest.split_to(piece_bytes.min(rest.len()));
         Some((Ok::<_, Infallible>(piece), (rest, true)))
     });
-    Response::from_parts(head, Body::from_stream(pieces))
+    Response::from_parts(head, Body::from_stream(pieces.fuse()))
 }
 
 /// The answer up to a byte, then a broken connection.
