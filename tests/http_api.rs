@@ -533,6 +533,13 @@ async fn a_long_answer_is_streamed_and_whole() {
     assert!(!response.headers().contains_key("content-length"), "its length is not known beforehand");
     let body = axum::body::to_bytes(response.into_body(), 100_000_000).await.expect("a whole body");
     assert!(body.len() > 1_000_000, "{}", body.len());
+    let mut compressed = request(target);
+    compressed.headers_mut().insert("accept-encoding", HeaderValue::from_static("gzip"));
+    let compressed = send(server("plain"), compressed).await.into_body();
+    let compressed = axum::body::to_bytes(compressed, 100_000_000).await.expect("a whole body");
+    let mut unpacked = Vec::new();
+    std::io::copy(&mut flate2::read::GzDecoder::new(&compressed[..]), &mut unpacked).expect("gzip");
+    assert!(unpacked == body, "the same with gzip");
     let json: serde_json::Value = serde_json::from_slice(&body).expect("valid JSON");
     let series = json["data"]["result"].as_array().expect("a list");
     assert_eq!(series.len(), 100);

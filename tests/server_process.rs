@@ -188,3 +188,36 @@ fn what_cannot_run_exits_with_1_and_says_why() {
         assert!(!said.contains(SECRET), "{args:?}: {said}");
     }
 }
+
+#[tokio::test]
+async fn the_demo_answers_what_it_offers() {
+    let mut child = quiver()
+        .args(["demo", "--bind-addr=127.0.0.1:0", "--grpc.bind-addr=127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary");
+    let mut banner = String::new();
+    let mut printed = BufReader::new(child.stdout.take().expect("piped"));
+    while !banner.contains("Ctrl-C ends it") {
+        assert!(printed.read_line(&mut banner).expect("readable") > 0, "the banner ended: {banner}");
+    }
+    let address = banner.split("http://").nth(1).expect("a URL").split(['/', '\n', ' ']).next().expect("an address");
+    let log = BufReader::new(child.stderr.take().expect("piped"));
+    let server = Server { child, log, http: address.parse().expect("an address"), seen: String::new() };
+    let (status, page) = server.ask("GET", "/").await;
+    assert_eq!(status, 200);
+    let links: Vec<String> = page
+        .split("href=\"")
+        .skip(1)
+        .filter_map(|link| link.split('"').next())
+        .filter(|link| link.starts_with("/api/v1/query"))
+        .map(|link| link.replace("&amp;", "&"))
+        .collect();
+    assert!(links.len() >= 5, "{page}");
+    for link in links {
+        let (status, body) = server.ask("GET", &link).await;
+        assert_eq!(status, 200, "{link}: {body}");
+        assert!(!body.contains("\"result\":[]"), "{link}: {body}");
+    }
+}
