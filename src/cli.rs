@@ -334,6 +334,8 @@ impl Cli {
         let mut cli = Self::from_arg_matches(&matches).map_err(|error| exit(error.format(&mut command)))?;
         cli.serve.warnings = warnings_about_not_built(&matches)
             .map_err(|why| exit(clap::Error::raw(ClapErrorKind::InvalidValue, why + "\n").with_cmd(&command)))?;
+        refuse_features_not_built(&cli.serve.enable_feature)
+            .map_err(|why| exit(clap::Error::raw(ClapErrorKind::InvalidValue, why + "\n").with_cmd(&command)))?;
         check_paths(&cli.serve.effective_route_prefix(), &cli.serve.metrics_path)
             .map_err(|why| exit(clap::Error::raw(ClapErrorKind::ValueValidation, why + "\n").with_cmd(&command)))?;
         cli.serve.shown = shown_flags(&command, &matches);
@@ -346,6 +348,17 @@ fn command() -> clap::Command {
         let action = if flag.takes_value { ArgAction::Append } else { ArgAction::SetTrue };
         Arg::new(flag.name).long(flag.name).hide(true).action(action)
     }))
+}
+
+/// Features that change every answer and that the engine does not have yet: to accept them would be a silent wrong answer.
+/// (`promql-extended-range-selectors` may be on: its modifiers are refused where they are used.)
+fn refuse_features_not_built(names: &[String]) -> Result<(), String> {
+    const NOT_BUILT_FEATURES: [&str; 3] =
+        ["promql-delayed-name-removal", "type-and-unit-labels", "use-start-timestamps"];
+    match names.iter().map(|name| name.trim()).find(|name| NOT_BUILT_FEATURES.contains(name)) {
+        Some(name) => Err(format!("--enable-feature={name} is not built yet")),
+        None => Ok(()),
+    }
 }
 
 fn warnings_about_not_built(matches: &ArgMatches) -> Result<Vec<String>, String> {
@@ -420,9 +433,6 @@ impl ServeFlags {
                 "promql-experimental-functions" => features.experimental_functions = true,
                 "promql-extended-range-selectors" => features.extended_range_selectors = true,
                 "promql-binop-fill-modifiers" => features.binop_fill_modifiers = true,
-                "promql-delayed-name-removal" => features.delayed_name_removal = true,
-                "type-and-unit-labels" => features.type_and_unit_labels = true,
-                "use-start-timestamps" => features.use_start_timestamps = true,
                 name if FEATURES_WITHOUT_EFFECT.contains(&name) => {
                     warnings.push(format!("--enable-feature: {name:?} has no effect in a gateway"));
                 }
@@ -536,7 +546,7 @@ mod tests {
         let flags = flags(
             "--config a.yml --bind-addr=:1 --query.timeout 1.5h --query.lookback-delta=1d --query.max-concurrency -1 \
              --log-level=warn --proxy-headers=X-Scope-OrgID --proxy-headers A --web.enable-lifecycle \
-             --enable-feature=promql-experimental-functions,type-and-unit-labels --enable-feature agent,nosuch",
+             --enable-feature=promql-experimental-functions,promql-binop-fill-modifiers --enable-feature agent,nosuch",
         );
         assert_eq!(flags.config, PathBuf::from("a.yml"));
         assert_eq!(flags.query_timeout, Duration::from_secs(5_400));
@@ -544,7 +554,7 @@ mod tests {
         assert_eq!(flags.log_level, LogLevelFlag::Warning);
         assert_eq!(flags.proxy_headers, ["x-scope-orgid", "a"]);
         let (features, warnings) = flags.features();
-        assert!(features.experimental_functions && features.type_and_unit_labels && !features.delayed_name_removal);
+        assert!(features.experimental_functions && features.binop_fill_modifiers && !features.extended_range_selectors);
         assert_eq!(
             warnings,
             [
@@ -575,6 +585,7 @@ mod tests {
             ("--web.config.file=x.yml", "--web.config.file is not built yet"),
             ("--rules.alert.resend-delay=2m", "--rules.alert.resend-delay is not built yet"),
             ("--rules.alertbackfill", "--rules.alertbackfill is not built yet"),
+            ("--enable-feature=agent,type-and-unit-labels", "--enable-feature=type-and-unit-labels is not built yet"),
             ("nosuch", "unrecognized subcommand 'nosuch'"),
         ] {
             let exit = read(line).expect_err(line);
