@@ -510,7 +510,9 @@ async fn metadata_of_all_groups_is_united_with_the_added_labels() {
             "/api/v1/metadata" => r#"{"up":[{"type":"gauge","help":"h","unit":""}]}"#,
             path => panic!("asked for {path}"),
         };
-        Reply::json(format!(r#"{{"status":"success","data":{data}}}"#))
+        let warnings =
+            if asked.param("limit").is_some() { r#","warnings":["results truncated due to limit"]"# } else { "" };
+        Reply::json(format!(r#"{{"status":"success","data":{data}{warnings}}}"#))
     }
     let (a, b) = (Server::start(answer).await, Server::start(answer).await);
     let eu = ServerGroupConfig { labels: Labels::from_pairs([("sg", "eu")]), ..group(&[a.address()]) };
@@ -521,6 +523,7 @@ async fn metadata_of_all_groups_is_united_with_the_added_labels() {
     assert_eq!(source.label_names(&request, &context).await, Ok(["__name__", "job", "sg"].map(str::to_owned).to_vec()));
     assert_eq!(source.label_values("job", &request, &context).await, Ok(["a", "b"].map(str::to_owned).to_vec()));
     assert_eq!(source.label_values("sg", &request, &context).await, Ok(["eu", "us"].map(str::to_owned).to_vec()));
+    assert_eq!(warnings(&context), [""; 0], "nothing is missing");
     let set = |sg| Labels::from_pairs([("__name__", "up"), ("job", "a"), ("sg", sg)]);
     assert_eq!(source.series(&request, &context).await, Ok(vec![set("eu"), set("us")]));
     let metadata = source.metric_metadata(Some("up"), &context).await.expect("answers");

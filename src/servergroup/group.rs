@@ -16,7 +16,12 @@ use crate::merge::{
     MergePolicy, MergedTables, ReplicaTables, TableForm, check_replica, merge_tables, unite_label_sets, unite_metadata,
     unite_names,
 };
-use crate::model::{Annotation, Labels, MetadataRequest, MetricMetadata, QueryContext, SelectForm, SelectRequest};
+use crate::model::{
+    Annotation, AnnotationSink, Labels, MetadataRequest, MetricMetadata, QueryContext, SelectForm, SelectRequest,
+};
+
+/// What Prometheus warns of when there was more than the limit of a request.
+const TRUNCATED: &str = "results truncated due to limit";
 
 /// A server and the labels that it adds to its series.
 #[derive(Clone, Debug)]
@@ -205,17 +210,25 @@ impl ServerGroup {
         let asked = self.buckets.iter().map(|bucket| async move {
             let Some(mut request) = bucket.added.route_metadata(request)? else { return Ok(Vec::new()) };
             let added_value = bucket.added.labels().get(name);
+            let mut own_context = context.clone();
             if added_value.is_some() {
                 request.limit = Some(1);
+                own_context.annotations = AnnotationSink::default();
             }
             // Whether there is any series shows in the values of a label that all have.
             let asked_name: Arc<str> = Arc::from(if added_value.is_some() { "__name__" } else { name });
             let request = Arc::new(request);
-            let answers = self.ask_bucket(bucket, context, move |replica, context| {
+            let answers = self.ask_bucket(bucket, &own_context, move |replica, context| {
                 let (request, asked_name) = (Arc::clone(&request), Arc::clone(&asked_name));
                 async move { replica.label_values(&asked_name, &request, &context).await }
             });
-            let values = unite_names(answers.await?.into_iter().map(|answer| answer.value));
+            let answers = answers.await;
+            if added_value.is_some() {
+                // That there was more than the one value that we asked for concerns nobody.
+                let others = own_context.annotations.snapshot().into_iter().filter(|noted| noted.text != TRUNCATED);
+                others.for_each(|noted| context.annotations.add(noted));
+            }
+            let values = unite_names(answers?.into_iter().map(|answer| answer.value));
             Ok(match added_value {
                 Some(added) if !values.is_empty() => vec![added.to_owned()],
                 _ => values,
