@@ -64,6 +64,53 @@ async fn every_kind_of_plan_runs() {
     }
 }
 
+/// Texts as a Prometheus 3.14.0 gave them, but that it counts repairs twice over on grids, and that later versions sort the
+/// two series of a match group.
+#[tokio::test]
+async fn notes_and_errors_are_worded_as_prometheus_words_them() {
+    let engine = engine(
+        60_000,
+        &[
+            r#"h_bucket{n="1", le="1"} 30 30"#,
+            r#"h_bucket{n="1", le="2"} 20 10"#,
+            r#"h_bucket{n="1", le="+Inf"} 40 40"#,
+            r#"other_bucket{n="2", le="1"} _ 300"#,
+            r#"other_bucket{n="2", le="+Inf"} _ 7"#,
+            r#"bad_bucket{le="x"} 1 1"#,
+            r#"up{job="a", instance="2"} _ 1"#,
+            r#"up{job="a", instance="1"} _ 1"#,
+            r#"up{job="b", instance="1"} 1 1"#,
+            r#"up{job="b", instance="2"} 1 1"#,
+        ],
+    );
+    let repaired = "PromQL info: input to histogram_quantile needed to be fixed for monotonicity (see \
+                    https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile), from buckets 2 to \
+                    +Inf, with a max diff of 2.9e+02, over 3 samples from 1970-01-01T00:00:00Z to 1970-01-01T00:01:00Z (1:25)";
+    let many_to_many = "found duplicate series for the match group {job=\"b\"} on the right hand-side of the operation: \
+                        [{__name__=\"up\", instance=\"1\", job=\"b\"}, {__name__=\"up\", instance=\"2\", job=\"b\"}];\
+                        many-to-many matching not allowed: matching labels must be unique on one side";
+    for (query, expected) in [
+        ("histogram_quantile(0.5, {__name__=~\"h_.*|other_.*\"})", repaired),
+        (
+            "histogram_quantile(0.5, bad_bucket)",
+            "PromQL warning: bucket label \"le\" is missing or has a malformed value of \"x\" (1:25)",
+        ),
+        ("quantile(1234567, up)", "PromQL warning: quantile value should be between 0 and 1, got 1.234567e+06 (1:10)"),
+        ("quantile(123456, up)", "PromQL warning: quantile value should be between 0 and 1, got 123456 (1:10)"),
+        ("up + on (job) up", many_to_many),
+        ("label_replace(up, \"\", \"\", \"\", \"\")", "invalid destination label name in label_replace(): "),
+        ("label_join(up, \"a\\xffb\", \"\")", "invalid destination label name in label_join(): a\u{fffd}b"),
+        ("count_values(\"\", up)", "invalid label name \"\""),
+    ] {
+        let grid = StepGrid::with_count(TimestampMs(0), DurationMs(60_000), 2);
+        let said = match engine.range(query, grid, &QueryOptions::default()).await {
+            Ok(result) => result.annotations.iter().map(|note| note.render(query)).collect(),
+            Err(error) => vec![error.message().to_owned()],
+        };
+        assert_eq!(said, [expected], "{query}");
+    }
+}
+
 #[test]
 fn a_thousand_levels_are_evaluated_or_refused_but_never_overflow_the_stack() {
     let engine = engine(60_000, &["x 1+1x10"]);

@@ -169,6 +169,7 @@ impl QueryEngine {
             lookback: options.lookback.unwrap_or(self.options.lookback),
             default_subquery_step: self.options.default_subquery_step,
             subquery_steps_max: usize::try_from(self.options.samples_max).unwrap_or(usize::MAX).min(SUBQUERY_STEPS_MAX),
+            features: self.options.features,
         };
         plan_query(&expr, plan_options, &self.source, context)
     }

@@ -82,7 +82,7 @@ pub fn invalid_quantile(quantile: f64, span: Span) -> Annotation {
     Annotation::promql_warning(format!("quantile value should be between 0 and 1, got {}", format_go_g(quantile)), span)
 }
 
-/// A float as Go's `%g` prints it.
+/// A float as Go's `%g` prints it: with an exponent from 1e+06 on.
 pub fn format_go_g(value: f64) -> String {
     if value.is_nan() {
         return "NaN".to_owned();
@@ -91,7 +91,7 @@ pub fn format_go_g(value: f64) -> String {
         return if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
     }
     let magnitude = value.abs();
-    if magnitude != 0.0 && !(1e-4..1e21).contains(&magnitude) {
+    if magnitude != 0.0 && !(1e-4..1e6).contains(&magnitude) {
         let text = format!("{value:e}");
         let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
         let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |rest| ('-', rest));

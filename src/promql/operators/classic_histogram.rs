@@ -1,6 +1,6 @@
 //! `histogram_quantile` and `histogram_fraction` on classic histograms: series with an `le` label.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use arrow::record_batch::RecordBatch;
 
@@ -9,7 +9,7 @@ use super::unique_series::{Duplicates, UniqueSeries};
 use super::{SeriesOperator, Table};
 use crate::error::Error;
 use crate::kernels::{Bucket, bucket_fraction, bucket_quantile};
-use crate::model::{Annotation, AnnotationSink, LabelNames, LabelsRef, StepsTableBuilder};
+use crate::model::{Annotation, AnnotationSink, LabelNames, LabelsRef, StepGrid, StepsTableBuilder, TimestampMs};
 use crate::promql::functions::labels::NAME_LABELS;
 use crate::promql::functions::range::{format_go_g, invalid_quantile};
 use crate::syntax::Span;
@@ -32,8 +32,10 @@ pub struct ClassicHistogram {
     pub parameter_span: Span,
     /// Where the vector stands in the query.
     pub vector_span: Span,
-    /// Steps a row.
-    pub step_count: usize,
+    /// The steps.
+    pub grid: StepGrid,
+    /// Do notes on bad buckets name the metric? In Prometheus only where delayed name removal is on.
+    pub notes_name_metrics: bool,
     /// Who is told of bad buckets.
     pub annotations: AnnotationSink,
 }
@@ -42,7 +44,8 @@ pub struct ClassicHistogram {
 struct Histogram {
     /// Result labels: without `le` and the name.
     labels: Vec<u8>,
-    metric_name: String,
+    /// The metric name where notes name it, else empty.
+    noted_name: String,
     /// Upper bound and row of each bucket series.
     buckets: Vec<(f64, usize)>,
 }
@@ -58,26 +61,27 @@ impl SeriesOperator for ClassicHistogram {
     }
 
     fn step_count(&self) -> usize {
-        self.step_count
+        self.grid.step_count()
     }
 
     fn evaluate(&self, inputs: &[Table]) -> Result<RecordBatch, Error> {
         let table = &inputs[0];
+        let step_count = self.grid.step_count();
         let (first, second) = match &self.call {
-            HistogramCall::Quantile(q) => (q.values(table, self.step_count)?, Vec::new()),
+            HistogramCall::Quantile(q) => (q.values(table, step_count)?, Vec::new()),
             HistogramCall::Fraction(lower, upper) => {
-                (lower.values(table, self.step_count)?, upper.values(table, self.step_count)?)
+                (lower.values(table, step_count)?, upper.values(table, step_count)?)
             }
         };
         if matches!(self.call, HistogramCall::Quantile(_)) {
             self.note_invalid_quantiles(&first);
         }
         let histograms = self.collect_histograms(table);
-        let mut builder = StepsTableBuilder::new(self.step_count);
+        let mut builder = StepsTableBuilder::new(step_count);
         let mut buckets = Vec::new();
+        let mut repairs: BTreeMap<&str, Repair> = BTreeMap::new();
         for histogram in &histograms {
-            let mut repair = Repair::default();
-            for step in 0..self.step_count {
+            for step in 0..step_count {
                 buckets.clear();
                 buckets.extend(histogram.buckets.iter().filter_map(|(upper_bound, row)| {
                     table.cell(*row, step).map(|count| Bucket { upper_bound: *upper_bound, count })
@@ -90,7 +94,9 @@ impl SeriesOperator for ClassicHistogram {
                     HistogramCall::Quantile(_) => {
                         let quantile = bucket_quantile(first[step], &mut buckets);
                         if quantile.forced_monotonic {
-                            repair.note(&quantile);
+                            let time = self.grid.time(step);
+                            let own = Repair::of(&quantile, time);
+                            repairs.entry(&histogram.noted_name).and_modify(|all| all.add(&own)).or_insert(own);
                         }
                         quantile.value
                     }
@@ -99,10 +105,10 @@ impl SeriesOperator for ClassicHistogram {
                 builder.push_cell(Some(value));
             }
             builder.finish_series(&histogram.labels);
-            self.note_repair(histogram, &repair);
         }
+        repairs.into_iter().for_each(|(name, repair)| self.note_repair(name, &repair));
         // Histograms of different names but the same labels meet here.
-        let unique = UniqueSeries { step_count: self.step_count, duplicates: Duplicates::GlueDisjoint };
+        let unique = UniqueSeries { step_count, duplicates: Duplicates::GlueDisjoint };
         unique.evaluate(&[Table::try_new(builder.finish())?])
     }
 }
@@ -123,12 +129,11 @@ impl ClassicHistogram {
         let mut histograms: Vec<Histogram> = Vec::new();
         for row in (0..table.row_count()).filter(|row| table.has_cell(*row)) {
             let labels = table.labels(row);
-            let metric_name = labels.get("__name__").unwrap_or_default();
+            let name = labels.get("__name__").filter(|_| self.notes_name_metrics).unwrap_or_default();
             let le = labels.get("le").unwrap_or_default();
             let Some(upper_bound) = parse_bound(&le) else {
-                let text = format!(
-                    "bucket label \"le\" is missing or has a malformed value of {le:?} for metric name {metric_name:?}"
-                );
+                let metric = named_metric(&name);
+                let text = format!("bucket label \"le\" is missing or has a malformed value of {le:?}{metric}");
                 self.annotations.add(Annotation::promql_warning(text, self.vector_span.clone()));
                 continue;
             };
@@ -139,58 +144,113 @@ impl ClassicHistogram {
             if at == next {
                 let mut result = Vec::new();
                 LabelsRef::new(&key).write_dropping(&NAME_LABELS, &mut result);
-                histograms.push(Histogram {
-                    labels: result,
-                    metric_name: metric_name.into_owned(),
-                    buckets: Vec::new(),
-                });
+                histograms.push(Histogram { labels: result, noted_name: name.into_owned(), buckets: Vec::new() });
             }
             histograms[at].buckets.push((upper_bound, row));
         }
         histograms
     }
 
-    fn note_repair(&self, histogram: &Histogram, repair: &Repair) {
-        let Some(repair) = &repair.0 else { return };
+    fn note_repair(&self, name: &str, repair: &Repair) {
         let text = format!(
-            "input to histogram_quantile needed to be fixed for monotonicity (see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile), from buckets {} to {}, with a max diff of {}, over {} samples for metric name {:?}",
+            "input to histogram_quantile needed to be fixed for monotonicity (see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile){}, from buckets {} to {}, with a max diff of {}, over {} samples from {} to {}",
+            named_metric(name),
             format_go_g(repair.lowest_bound),
             format_go_g(repair.highest_bound),
-            format_go_g(repair.max_diff),
+            format_two_digits(repair.max_diff),
             repair.sample_count,
-            histogram.metric_name,
+            format_rfc3339(repair.first),
+            format_rfc3339(repair.last),
         );
         self.annotations.add(Annotation::promql_info(text, self.vector_span.clone()));
     }
 }
 
-/// What was repaired over all steps of one histogram.
-#[derive(Default)]
-struct Repair(Option<RepairedBuckets>);
+fn named_metric(name: &str) -> String {
+    if name.is_empty() { String::new() } else { format!(" for metric name {name:?}") }
+}
 
-struct RepairedBuckets {
+/// What was repaired over all steps and histograms that one note is about.
+struct Repair {
     lowest_bound: f64,
     highest_bound: f64,
     max_diff: f64,
     sample_count: usize,
+    first: TimestampMs,
+    last: TimestampMs,
 }
 
 impl Repair {
-    fn note(&mut self, quantile: &crate::kernels::BucketQuantile) {
-        let own = self.0.get_or_insert(RepairedBuckets {
+    fn of(quantile: &crate::kernels::BucketQuantile, time: TimestampMs) -> Self {
+        Self {
             lowest_bound: quantile.min_bucket,
             highest_bound: quantile.max_bucket,
             max_diff: quantile.max_diff,
-            sample_count: 0,
-        });
-        own.lowest_bound = own.lowest_bound.min(quantile.min_bucket);
-        own.highest_bound = own.highest_bound.max(quantile.max_bucket);
-        own.max_diff = own.max_diff.max(quantile.max_diff);
-        own.sample_count += 1;
+            sample_count: 1,
+            first: time,
+            last: time,
+        }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.lowest_bound = self.lowest_bound.min(other.lowest_bound);
+        self.highest_bound = self.highest_bound.max(other.highest_bound);
+        self.max_diff = self.max_diff.max(other.max_diff);
+        self.sample_count += other.sample_count;
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
+    }
+}
+
+/// As Go's `%.2g`: at most two significant digits.
+///
+/// | value | text |
+/// |---|---|
+/// | 0.123 | 0.12 |
+/// | 10 | 10 |
+/// | 123 | 1.2e+02 |
+fn format_two_digits(value: f64) -> String {
+    let text = format!("{value:.1e}");
+    let exponent = text.split_once('e').and_then(|(digits, exponent)| Some((digits, exponent.parse::<i32>().ok()?)));
+    match exponent {
+        Some((digits, exponent @ 2..)) => format!("{}e+{exponent:02}", digits.trim_end_matches(".0")),
+        _ => format_go_g(text.parse().unwrap_or(value)),
+    }
+}
+
+/// Whole seconds, UTC, as Go's `time.RFC3339`.
+fn format_rfc3339(time: TimestampMs) -> String {
+    match chrono::DateTime::from_timestamp(time.0 / 1_000, 0) {
+        Some(time) => time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
+        None => time.to_string(),
     }
 }
 
 /// A bound as Go's ParseFloat reads it: also `+Inf`, `inf`, `NaN`, but no surrounding space.
 fn parse_bound(text: &str) -> Option<f64> {
     text.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_digits_are_printed_as_go_prints_them() {
+        for (value, text) in [
+            (0.0, "0"),
+            (0.123, "0.12"),
+            (0.00001234, "1.2e-05"),
+            (1.0, "1"),
+            (9.96, "10"),
+            (10.0, "10"),
+            (99.4, "99"),
+            (99.6, "1e+02"),
+            (123.0, "1.2e+02"),
+            (1.25e300, "1.2e+300"),
+            (f64::INFINITY, "+Inf"),
+        ] {
+            assert_eq!(format_two_digits(value), text);
+        }
+    }
 }

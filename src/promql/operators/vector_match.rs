@@ -144,15 +144,22 @@ impl VectorMatch {
 
     /// Two samples of one match group on the "one" side are an error, matched or not, if the other side has any sample then.
     fn refuse_duplicates(&self, one: &Table, groups: &Grouping, many_any: &[bool]) -> Result<(), Error> {
+        // Prometheus goes step by step, and at each step through the series: it names the first pair that it meets.
+        let mut earliest = None;
         for (key, rows) in groups.keys.iter().zip(&groups.rows).filter(|(_, rows)| rows.len() > 1) {
             for step in (0..self.step_count).filter(|step| many_any[*step]) {
                 let mut present = rows.iter().filter(|row| one.cell(**row, step).is_some());
                 if let (Some(first), Some(second)) = (present.next(), present.next()) {
-                    return Err(self.duplicate_error(key, one.labels(*first), one.labels(*second)));
+                    let met = (step, *second, *first, key);
+                    earliest = Some(earliest.map_or(met, |other| met.min(other)));
+                    break;
                 }
             }
         }
-        Ok(())
+        match earliest {
+            None => Ok(()),
+            Some((_, second, first, key)) => Err(self.duplicate_error(key, one.labels(first), one.labels(second))),
+        }
     }
 
     fn duplicate_error(&self, key: &[u8], first: LabelsRef<'_>, second: LabelsRef<'_>) -> Error {

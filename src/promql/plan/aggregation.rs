@@ -2,6 +2,7 @@
 
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, col};
 
+use super::call::quote_bytes;
 use super::relation::{apply, attach_scalars, plan_error};
 use super::{Planner, not_supported};
 use crate::error::Error;
@@ -86,7 +87,8 @@ impl Planner<'_> {
         grouping: LabelSelection,
         grid: StepGrid,
     ) -> Result<LogicalPlan, Error> {
-        let label = self.plan_label_name(parameter_of(aggregate)?, |name| format!("invalid label name {name}"))?;
+        let label =
+            self.plan_label_name(parameter_of(aggregate)?, |name| format!("invalid label name {}", quote_bytes(name)))?;
         // The value's label joins the grouping: under `by` a label of that name on the input does not make groups.
         apply(CountValues { label, grouping, step_count: grid.step_count() }, vec![input])
     }

@@ -208,7 +208,7 @@ impl Planner<'_> {
     fn plan_label_replace(&self, function: &Call, grid: StepGrid) -> Result<LogicalPlan, Error> {
         let vector = self.plan_vector(argument(function, 0)?, grid)?;
         let destination = self.plan_label_name(argument(function, 1)?, |name| {
-            format!("invalid destination label name in label_replace(): {name}")
+            format!("invalid destination label name in label_replace(): {}", replace_bad_bytes(name))
         })?;
         let replacement = self.plan_string(argument(function, 2)?)?;
         let source = self.plan_string(argument(function, 3)?)?;
@@ -222,26 +222,29 @@ impl Planner<'_> {
     fn plan_label_join(&self, function: &Call, grid: StepGrid) -> Result<LogicalPlan, Error> {
         let vector = self.plan_vector(argument(function, 0)?, grid)?;
         let destination = self.plan_label_name(argument(function, 1)?, |name| {
-            format!("invalid destination label name in label_join(): {name}")
+            format!("invalid destination label name in label_join(): {}", replace_bad_bytes(name))
         })?;
         let separator = self.plan_string(argument(function, 2)?)?;
         let sources = function.args[3..]
             .iter()
-            .map(|arg| self.plan_label_name(arg, |name| format!("invalid source label name in label_join(): {name}")))
+            .map(|arg| {
+                self.plan_label_name(arg, |name| {
+                    format!("invalid source label name in label_join(): {}", replace_bad_bytes(name))
+                })
+            })
             .collect::<Result<Vec<_>, _>>()?;
         let labels = call(LabelJoin { destination, separator, sources }, vec![col(COLUMN_LABELS)]);
         unique(project(vector, labels, col(COLUMN_VALUES))?, grid, Duplicates::GlueDisjoint)
     }
 
     /// A string literal that names a label: any UTF-8 text that is not empty.
-    pub fn plan_label_name(&self, expr: &Expr, error: impl Fn(&str) -> String) -> Result<String, Error> {
+    pub fn plan_label_name(&self, expr: &Expr, error: impl Fn(&[u8]) -> String) -> Result<String, Error> {
         let ExprKind::String(bytes) = &expr.without_parens().kind else {
             return Err(Error::internal("expected a string literal"));
         };
         match std::str::from_utf8(bytes) {
             Ok(name) if !name.is_empty() => Ok(name.to_owned()),
-            Ok(name) => Err(Error::execution(error(&quote_label_value(name)))),
-            Err(_) => Err(Error::execution(error(&quote_bytes(bytes)))),
+            _ => Err(Error::execution(error(bytes))),
         }
     }
 
@@ -259,7 +262,9 @@ impl Planner<'_> {
         let labels = function.args[1..]
             .iter()
             .map(|arg| {
-                self.plan_label_name(arg, |name| format!("invalid label name in {}(): {name}", function.function.name))
+                self.plan_label_name(arg, |name| {
+                    format!("invalid label name in {}(): {}", function.function.name, replace_bad_bytes(name))
+                })
             })
             .collect::<Result<Vec<_>, _>>()?;
         apply(SortByLabel { labels, descending }, vec![vector])
@@ -282,7 +287,8 @@ impl Planner<'_> {
             call: histogram_call,
             parameter_span: argument(function, 0)?.span.clone(),
             vector_span: argument(function, vector_at)?.span.clone(),
-            step_count: grid.step_count(),
+            grid,
+            notes_name_metrics: self.options.features.delayed_name_removal,
             annotations: self.context.annotations.clone(),
         };
         apply(operator, vec![with.plan])
@@ -322,8 +328,18 @@ fn labels_of_absent(expr: &Expr) -> crate::model::EncodedLabels {
     builder.finish().encode()
 }
 
-/// Bytes that are not UTF-8, quoted as Go quotes them: bad bytes as `\xff`.
-fn quote_bytes(bytes: &[u8]) -> String {
+/// Bytes that need not be UTF-8 as Go's JSON writes them: each bad byte as U+FFFD.
+fn replace_bad_bytes(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|_| '\u{fffd}'));
+    }
+    text
+}
+
+/// Bytes that need not be UTF-8, quoted as Go quotes them: bad bytes as `\xff`.
+pub fn quote_bytes(bytes: &[u8]) -> String {
     let mut quoted = String::from("\"");
     for chunk in bytes.utf8_chunks() {
         let valid = quote_label_value(chunk.valid());

@@ -18,7 +18,7 @@ use super::preprocess::{QueryBounds, is_step_invariant};
 use crate::error::Error;
 use crate::model::{DurationMs, QueryContext, StepGrid, TimestampMs};
 use crate::scan::SeriesSource;
-use crate::syntax::{Expr, ExprKind, UnaryOp, ValueType};
+use crate::syntax::{Expr, ExprKind, Features, UnaryOp, ValueType};
 
 /// What a plan depends on besides the tree.
 #[derive(Clone, Debug)]
@@ -35,6 +35,8 @@ pub struct PlanOptions {
     pub default_subquery_step: DurationMs,
     /// At most so many steps may a subquery have.
     pub subquery_steps_max: usize,
+    /// Gated features that are on.
+    pub features: Features,
 }
 
 /// A plan and what its rows mean.
