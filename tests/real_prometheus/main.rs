@@ -1,0 +1,140 @@
+//! The gateway in front of real Prometheus servers answers as the one Prometheus that holds the union of their data.
+//!
+//! Two groups of two replicas, each of which has lost something that the other has, and the server of the union are started
+//! from generated data; every question goes to the gateway and to the server of the union, over HTTP.
+//!
+//! `QUIVER_TEST_PROMETHEUS` and `QUIVER_TEST_PROMTOOL` name other programs than those on the path.
+
+mod api;
+mod compare;
+mod data;
+mod expressions;
+mod gateway;
+mod process;
+mod questions;
+mod server;
+
+use std::io::Write;
+use std::time::Instant;
+
+use api::{Answer, ApiClient, Question};
+use compare::{differences, different_texts};
+use data::{GROUPS, REPLICAS, World};
+use futures::StreamExt;
+use gateway::Gateway;
+use questions::Asked;
+use server::{Programs, PrometheusServer};
+
+/// Past the test's capture: which Prometheus ran is to be seen of a passing test, too.
+macro_rules! say {
+    ($($words:tt)*) => { writeln!(std::io::stderr(), $($words)*).expect("an error stream") };
+}
+
+/// More at a time only makes each wait for the other.
+const QUESTIONS_AT_A_TIME: usize = 4;
+
+/// The servers, and the gateway in front of those that have lost something.
+struct Stage {
+    union: PrometheusServer,
+    replicas: Vec<PrometheusServer>,
+    gateway: Gateway,
+    /// Is it the version whose texts the gateway's are? Then errors, warnings and infos must be the same, too.
+    speaks_alike: bool,
+}
+
+impl Stage {
+    fn set(programs: &Programs) -> Self {
+        let world = World::generate();
+        let texts = (0..GROUPS.len()).flat_map(|group| (0..REPLICAS).map(move |replica| (group, replica)));
+        std::thread::scope(|scope| {
+            let world = &world;
+            let union = scope.spawn(|| PrometheusServer::start(programs, &world.text_of_union()));
+            let starting: Vec<_> = texts
+                .map(|(group, replica)| {
+                    scope.spawn(move || PrometheusServer::start(programs, &world.text_of_replica(group, replica)))
+                })
+                .collect();
+            let replicas: Vec<PrometheusServer> =
+                starting.into_iter().map(|started| started.join().expect("a replica starts")).collect();
+            let addresses: Vec<&str> = replicas.iter().map(PrometheusServer::address).collect();
+            let gateway = Gateway::start(&addresses);
+            let union = union.join().expect("the server of the union starts");
+            Self { union, replicas, gateway, speaks_alike: programs.version.contains("version 3.14.") }
+        })
+    }
+
+    /// What the gateway answers otherwise than the server of the union; nothing, if all is well.
+    async fn difference(&self, client: &ApiClient, asked: &Asked) -> Option<String> {
+        let (expected, got) = tokio::join!(
+            client.ask(self.union.address(), &asked.question),
+            client.ask(self.gateway.address(), &asked.question)
+        );
+        let mut told = differences(&expected.answer, &got.answer, asked.order);
+        if self.speaks_alike {
+            told.extend(different_texts(&expected, &got));
+        } else {
+            // Prometheus 2 has no annotations; but none of ours may be about a server.
+            told.extend(got.warnings.iter().filter(|text| !text.starts_with("PromQL warning: ")).cloned());
+        }
+        (!told.is_empty()).then(|| format!("{}\n    {}\n", asked.name, told.join("\n    ")))
+    }
+
+    /// Asks everything, and tells what differs.
+    async fn compare(&self, client: &ApiClient, what: &str, questions: Vec<Asked>) -> String {
+        let began = Instant::now();
+        let asking = questions.iter().map(|asked| self.difference(client, asked));
+        let told: Vec<String> =
+            futures::stream::iter(asking).buffered(QUESTIONS_AT_A_TIME).filter_map(std::future::ready).collect().await;
+        let (count, equal) = (questions.len(), questions.len() - told.len());
+        say!("{what}: {equal} of {count} answers are equal, after {:?}", began.elapsed());
+        told.concat()
+    }
+}
+
+#[test]
+fn the_gateway_answers_as_the_server_that_holds_the_union() {
+    let Some(programs) = Programs::find() else {
+        let text = "NOT TESTED: no prometheus and promtool here; install them, or name them by QUIVER_TEST_PROMETHEUS \
+                    and QUIVER_TEST_PROMTOOL";
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{text}");
+        say!("\n{text}\n");
+        return;
+    };
+    say!("against {}", programs.version);
+    let began = Instant::now();
+    let stage = Stage::set(&programs);
+    say!("{} servers after {:?}", stage.replicas.len() + 1, began.elapsed());
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("threads");
+    let report = runtime.block_on(async {
+        let client = ApiClient::new();
+        show_the_losses(&stage, &client).await;
+        let mut report = stage.compare(&client, "queries", questions::questions()).await;
+        report += &stage.compare(&client, "series and labels", questions::metadata_questions()).await;
+        if programs.major_version() >= 3 {
+            report += &stage.compare(&client, "more queries", questions::questions_to_prometheus_3()).await;
+        }
+        report
+    });
+    say!("done after {:?}", began.elapsed());
+    assert!(report.is_empty(), "\n{report}");
+}
+
+/// A test that every replica passes alone would show nothing.
+async fn show_the_losses(stage: &Stage, client: &ApiClient) {
+    let end = questions::seconds(data::SCRAPE_COUNT * data::SCRAPE_INTERVAL_MS);
+    let count = async |address: &str, query: &str| {
+        let parameters = vec![("query", query.to_owned()), ("time", end.clone())];
+        let question = Question { path: "query".to_owned(), parameters, posted: false };
+        match client.ask(address, &question).await.answer {
+            Answer::Vector(samples) => samples[0].2,
+            other => panic!("{other:?}"),
+        }
+    };
+    for (at, replica) in stage.replicas.iter().enumerate() {
+        let group = GROUPS[at / REPLICAS];
+        let whole = count(stage.union.address(), &format!(r#"sum(count_over_time(up{{dc="{group}"}}[4h]))"#)).await;
+        let held = count(replica.address(), "sum(count_over_time(up[4h]))").await;
+        say!("replica {} of group {group} holds {held} of {whole} samples of up", at % REPLICAS);
+        assert!(held < 0.95 * whole, "nothing lost");
+    }
+}
