@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::model::{LabelsBuilder, LabelsRef, StepsTableBuilder};
 use crate::promql::functions::labels::LabelSelection;
 
-/// How often each value occurs in each group at each step; the value becomes a label.
+/// How often each value occurs in each group at each step; the value becomes a label, unless `without` names that label.
 #[derive(Debug)]
 pub struct CountValues {
     /// The label that gets the value; it replaces one of that name.
@@ -33,6 +33,8 @@ impl SeriesOperator for CountValues {
         let table = &inputs[0];
         let mut index: HashMap<Vec<u8>, usize> = HashMap::new();
         let mut series: Vec<(Vec<u8>, Vec<Option<f64>>)> = Vec::new();
+        let shows_value =
+            !matches!(&self.grouping, LabelSelection::Drop(names) if names.iter().any(|name| name == self.label));
         let mut key = Vec::new();
         for row in 0..table.row_count() {
             key.clear();
@@ -45,7 +47,9 @@ impl SeriesOperator for CountValues {
                     Some((bits, at)) if bits == value.to_bits() => at,
                     _ => {
                         let mut builder = LabelsBuilder::from(&group);
-                        builder.set(&self.label, &format_value(value));
+                        if shows_value {
+                            builder.set(&self.label, &format_value(value));
+                        }
                         let labels = builder.finish().encode().into_bytes();
                         let at = *index.entry(labels.clone()).or_insert(series.len());
                         if at == series.len() {
