@@ -95,6 +95,10 @@ async fn notes_and_errors_are_worded_as_prometheus_words_them() {
             "histogram_quantile(0.5, bad_bucket)",
             "PromQL warning: bucket label \"le\" is missing or has a malformed value of \"x\" (1:25)",
         ),
+        (
+            "rate(up[2m]) or rate(up[1h])",
+            "PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \"up\" (1:22)",
+        ),
         ("quantile(1234567, up)", "PromQL warning: quantile value should be between 0 and 1, got 1.234567e+06 (1:10)"),
         ("quantile(123456, up)", "PromQL warning: quantile value should be between 0 and 1, got 123456 (1:10)"),
         ("up + on (job) up", many_to_many),

@@ -15,7 +15,7 @@ pub enum AnnotationKind {
     Info,
 }
 
-/// One warning or info. Two with the same kind, text and place are one.
+/// One warning or info.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Annotation {
     /// Warning or info.
@@ -70,11 +70,17 @@ pub struct AnnotationSink(Arc<Mutex<Vec<Annotation>>>);
 const KEPT_MAX: usize = 1_000;
 
 impl AnnotationSink {
-    /// Adds one unless it is there already.
+    /// Adds one. Two with the same kind and text are one: as in Prometheus, that which stands last in the query.
     pub fn add(&self, annotation: Annotation) {
         let mut all = self.0.lock();
-        if all.len() < KEPT_MAX && !all.contains(&annotation) {
-            all.push(annotation);
+        let is_same = |other: &&mut Annotation| other.kind == annotation.kind && other.text == annotation.text;
+        let start = |span: &Option<Range<usize>>| span.as_ref().map(|span| span.start);
+        let has_room = all.len() < KEPT_MAX;
+        match all.iter_mut().find(is_same) {
+            Some(same) if start(&same.span) < start(&annotation.span) => same.span = annotation.span,
+            Some(_) => {}
+            None if has_room => all.push(annotation),
+            None => {}
         }
     }
 
@@ -118,6 +124,16 @@ mod tests {
         let sink = AnnotationSink::default();
         sink.add(Annotation::warning("a"));
         sink.add(Annotation::warning("a"));
-        assert_eq!(sink.snapshot().len(), 1);
+        assert_eq!(sink.snapshot(), [Annotation::warning("a")]);
+    }
+
+    #[test]
+    fn the_last_place_in_the_query_stands_for_all() {
+        let sink = AnnotationSink::default();
+        for at in [5..6, 9..10, 7..8] {
+            sink.add(Annotation::promql_info("odd", at));
+        }
+        sink.add(Annotation::promql_warning("odd", 1..2));
+        assert_eq!(sink.snapshot(), [Annotation::promql_info("odd", 9..10), Annotation::promql_warning("odd", 1..2)]);
     }
 }

@@ -117,6 +117,11 @@ impl CellsBuilder {
         (self.present.len().saturating_sub(self.step_count)..self.present.len()).any(|at| self.present.get_bit(at))
     }
 
+    /// Has any row a sample at this step?
+    pub fn has_cell_at(&self, step: usize) -> bool {
+        (step..self.present.len()).step_by(self.step_count.max(1)).any(|at| self.present.get_bit(at))
+    }
+
     /// For kernels, which push whole rows.
     pub fn sink(&mut self) -> CellSink<'_> {
         CellSink::new(&mut self.values, &mut self.present)

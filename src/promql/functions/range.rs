@@ -66,11 +66,12 @@ impl RangeCall {
         }
     }
 
-    fn note_invalid_quantile(&self, parameter: StepScalar<'_>) {
+    /// Says so of each step at which a q outside of 0..1 has given something.
+    fn note_invalid_quantile(&self, parameter: StepScalar<'_>, results: &CellsBuilder) {
         let Some(span) = &self.parameter_span else { return };
         for step in 0..self.windows.step_count {
             let quantile = parameter.at(step);
-            if !(0.0..=1.0).contains(&quantile) {
+            if !(0.0..=1.0).contains(&quantile) && results.has_cell_at(step) {
                 self.annotations.add(invalid_quantile(quantile, span.clone()));
             }
         }
@@ -138,9 +139,8 @@ impl RowFunction for RangeCall {
                 self.note_non_counter(LabelsRef::new(labels.value(row)));
             }
         }
-        if let (RangeFunction::QuantileOverTime, Some(parameter), 1..) = (self.function, parameters.first(), row_count)
-        {
-            self.note_invalid_quantile(*parameter);
+        if let (RangeFunction::QuantileOverTime, Some(parameter)) = (self.function, parameters.first()) {
+            self.note_invalid_quantile(*parameter, &builder);
         }
         builder.finish(row_count)
     }

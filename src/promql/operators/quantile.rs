@@ -37,9 +37,9 @@ impl SeriesOperator for GroupQuantile {
 
     fn evaluate(&self, inputs: &[Table]) -> Result<RecordBatch, Error> {
         let table = &inputs[0];
-        let quantiles = self.parameter.values(table, self.step_count)?;
+        let quantiles = self.parameter.values(inputs, self.step_count)?;
         for q in &quantiles {
-            if table.row_count() > 0 && !(0.0..=1.0).contains(q) {
+            if !(0.0..=1.0).contains(q) {
                 self.annotations.add(invalid_quantile(*q, self.parameter_span.clone()));
             }
         }

@@ -61,15 +61,6 @@ impl Table {
         (0..self.row_count()).any(|row| self.cells.is_valid(row * self.step_count + step))
     }
 
-    /// The numbers of an attached scalar column, one a step, from its first row; NaN where the table has no rows.
-    pub fn scalar_column(&self, name: &str) -> Result<Vec<f64>, Error> {
-        let (cells, step_count) = cells_of(&self.batch, name)?;
-        if self.row_count() == 0 {
-            return Ok(vec![f64::NAN; step_count]);
-        }
-        Ok((0..step_count).map(|step| if cells.is_valid(step) { cells.value(step) } else { f64::NAN }).collect())
-    }
-
     /// The batch it views.
     pub fn batch(&self) -> &RecordBatch {
         &self.batch

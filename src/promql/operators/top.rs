@@ -17,17 +17,22 @@ pub enum Parameter {
     Constant(f64),
     /// One number a step, known when planning.
     PerStep(Vec<f64>),
-    /// In a column that was attached to the input.
-    Column(String),
+    /// The only row of this input.
+    Input(usize),
 }
 
 impl Parameter {
     /// Its value at every step.
-    pub fn values(&self, table: &Table, step_count: usize) -> Result<Vec<f64>, Error> {
+    pub fn values(&self, inputs: &[Table], step_count: usize) -> Result<Vec<f64>, Error> {
         match self {
             Self::Constant(value) => Ok(vec![*value; step_count]),
             Self::PerStep(values) => Ok(values.clone()),
-            Self::Column(name) => table.scalar_column(name),
+            Self::Input(index) => match inputs.get(*index) {
+                Some(scalar) if scalar.row_count() == 1 => {
+                    Ok((0..step_count).map(|step| scalar.cell(0, step).unwrap_or(f64::NAN)).collect())
+                }
+                _ => Err(Error::internal(format!("input {index} of an operator is no scalar"))),
+            },
         }
     }
 
@@ -36,7 +41,7 @@ impl Parameter {
         match self {
             Self::Constant(value) => value.to_string(),
             Self::PerStep(values) => format!("{values:?}"),
-            Self::Column(name) => name.clone(),
+            Self::Input(index) => format!("input {index}"),
         }
     }
 }
@@ -76,16 +81,12 @@ impl SeriesOperator for Top {
 
     fn evaluate(&self, inputs: &[Table]) -> Result<RecordBatch, Error> {
         let table = &inputs[0];
-        let parameters = self.parameter.values(table, self.step_count)?;
+        let parameters = self.parameter.values(inputs, self.step_count)?;
         let grouping = Grouping::by(table, &self.grouping);
         let mut kept = vec![false; table.row_count() * self.step_count];
         let mut order = Vec::new();
         let (mut rows_here, mut values) = (Vec::new(), Vec::new());
-        let counts = match &self.parameter {
-            // The column of a table without rows is unknown, and there is nothing to choose from.
-            Parameter::Column(_) if table.row_count() == 0 => vec![0; self.step_count],
-            _ => parse_k_per_step(&parameters).map_err(Error::execution)?,
-        };
+        let counts = parse_k_per_step(&parameters).map_err(Error::execution)?;
         for (step, k) in counts.iter().copied().enumerate() {
             for rows in &grouping.rows {
                 rows_here.clear();
@@ -104,8 +105,7 @@ impl SeriesOperator for Top {
         }
         if self.instant {
             let indices = UInt64Array::from_iter_values(order.into_iter().map(|row| row as u64));
-            return take_record_batch(&steps_only(table)?, &indices)
-                .map_err(|error| Error::internal(error.to_string()));
+            return take_record_batch(table.batch(), &indices).map_err(|error| Error::internal(error.to_string()));
         }
         let mut builder = StepsTableBuilder::new(self.step_count);
         for row in 0..table.row_count() {
@@ -117,12 +117,4 @@ impl SeriesOperator for Top {
         }
         Ok(builder.finish())
     }
-}
-
-/// The table without attached scalar columns.
-fn steps_only(table: &Table) -> Result<RecordBatch, Error> {
-    let schema = crate::model::steps_schema(table.step_count());
-    let columns =
-        schema.fields().iter().filter_map(|field| table.batch().column_by_name(field.name()).cloned()).collect();
-    RecordBatch::try_new(schema, columns).map_err(|error| Error::internal(error.to_string()))
 }

@@ -3,7 +3,7 @@
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, col};
 
 use super::call::quote_bytes;
-use super::relation::{apply, attach_scalars, plan_error};
+use super::relation::{apply, operator_parameters, plan_error};
 use super::{Planner, not_supported};
 use crate::error::Error;
 use crate::model::{COLUMN_LABELS, COLUMN_VALUES, LabelNames, StepGrid};
@@ -35,17 +35,17 @@ impl Planner<'_> {
         }
     }
 
-    /// The parameter, attached to the input.
+    /// The parameter, and the inputs of an operator that takes it.
     fn with_parameter(
         &self,
         aggregate: &Aggregate,
         input: LogicalPlan,
         grid: StepGrid,
-    ) -> Result<(LogicalPlan, Parameter), Error> {
-        let parameter = self.plan_scalar(parameter_of(aggregate)?, grid)?;
-        let mut with = attach_scalars(input, vec![parameter])?;
-        let parameter = with.parameters.pop().ok_or_else(|| Error::internal("one scalar was attached"))?;
-        Ok((with.plan, parameter))
+    ) -> Result<(Vec<LogicalPlan>, Parameter), Error> {
+        let scalar = self.plan_scalar(parameter_of(aggregate)?, grid)?;
+        let mut inputs = vec![input];
+        let parameter = operator_parameters(vec![scalar], &mut inputs).pop();
+        Ok((inputs, parameter.ok_or_else(|| Error::internal("one scalar gives one parameter"))?))
     }
 
     fn plan_top(
@@ -56,9 +56,9 @@ impl Planner<'_> {
         grouping: LabelSelection,
         grid: StepGrid,
     ) -> Result<LogicalPlan, Error> {
-        let (input, parameter) = self.with_parameter(aggregate, input, grid)?;
+        let (inputs, parameter) = self.with_parameter(aggregate, input, grid)?;
         let step_count = grid.step_count();
-        apply(Top { kind, parameter, grouping, step_count, instant: step_count == 1 }, vec![input])
+        apply(Top { kind, parameter, grouping, step_count, instant: step_count == 1 }, inputs)
     }
 
     fn plan_quantile(
@@ -68,8 +68,8 @@ impl Planner<'_> {
         grouping: LabelSelection,
         grid: StepGrid,
     ) -> Result<LogicalPlan, Error> {
-        let parameter_span = parameter_of(aggregate)?.span.clone();
-        let (input, parameter) = self.with_parameter(aggregate, input, grid)?;
+        let parameter_span = parameter_of(aggregate)?.without_parens().span.clone();
+        let (inputs, parameter) = self.with_parameter(aggregate, input, grid)?;
         let quantile = GroupQuantile {
             parameter,
             parameter_span,
@@ -77,7 +77,7 @@ impl Planner<'_> {
             step_count: grid.step_count(),
             annotations: self.context.annotations.clone(),
         };
-        apply(quantile, vec![input])
+        apply(quantile, inputs)
     }
 
     fn plan_count_values(

@@ -3,7 +3,8 @@
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, col, lit};
 
 use super::relation::{
-    Scalar, apply, attach_scalars, labels_without_name, literal_row, map_values, plan_error, project, unique,
+    Scalar, apply, attach_scalars, labels_without_name, literal_row, map_values, operator_parameters, plan_error,
+    project, unique,
 };
 use super::selector::RangePlan;
 use super::{Planner, not_supported};
@@ -124,8 +125,8 @@ impl Planner<'_> {
         let kernel = RangeCall {
             function: range_function,
             windows,
-            span: range_argument.span.clone(),
-            parameter_span: parameters.first().map(|arg| arg.span.clone()),
+            span: range_argument.without_parens().span.clone(),
+            parameter_span: parameters.first().map(|arg| arg.without_parens().span.clone()),
             annotations: self.context.annotations.clone(),
         };
         let mut arguments = vec![col(COLUMN_LABELS), col(COLUMN_TIMESTAMPS), col(COLUMN_SAMPLES)];
@@ -196,7 +197,7 @@ impl Planner<'_> {
         let present = RangeCall {
             function: RangeFunction::PresentOverTime,
             windows,
-            span: range.span.clone(),
+            span: range.without_parens().span.clone(),
             parameter_span: None,
             annotations: self.context.annotations.clone(),
         };
@@ -275,8 +276,8 @@ impl Planner<'_> {
         let vector = self.plan_vector(argument(function, vector_at)?, grid)?;
         let scalars =
             function.args[..vector_at].iter().map(|arg| self.plan_scalar(arg, grid)).collect::<Result<Vec<_>, _>>()?;
-        let with = attach_scalars(vector, scalars)?;
-        let mut parameters = with.parameters.into_iter();
+        let mut inputs = vec![vector];
+        let mut parameters = operator_parameters(scalars, &mut inputs).into_iter();
         let mut next = || parameters.next().ok_or_else(|| Error::internal("a histogram function lacks a scalar"));
         let histogram_call = if function.function.name == "histogram_quantile" {
             HistogramCall::Quantile(next()?)
@@ -285,13 +286,13 @@ impl Planner<'_> {
         };
         let operator = ClassicHistogram {
             call: histogram_call,
-            parameter_span: argument(function, 0)?.span.clone(),
-            vector_span: argument(function, vector_at)?.span.clone(),
+            parameter_span: argument(function, 0)?.without_parens().span.clone(),
+            vector_span: argument(function, vector_at)?.without_parens().span.clone(),
             grid,
             notes_name_metrics: self.options.features.delayed_name_removal,
             annotations: self.context.annotations.clone(),
         };
-        apply(operator, vec![with.plan])
+        apply(operator, inputs)
     }
 }
 
@@ -308,16 +309,32 @@ fn no_rows(plan: LogicalPlan) -> Result<LogicalPlan, Error> {
     LogicalPlanBuilder::from(plan).filter(lit(false)).and_then(LogicalPlanBuilder::build).map_err(plan_error)
 }
 
-/// What a selector's equalities say of the series that is absent. A label that is matched twice or otherwise is left out.
+/// What a selector's equalities say of the series that is absent. A label that is matched twice or otherwise is left out, but
+/// for a regular expression before its only equality. Order counts, and Prometheus' storage puts the matchers that take
+/// series away behind the others before this is looked at.
+///
+/// | selector | labels |
+/// |---|---|
+/// | `x{a="1", b=~"2"}` | `{a="1"}` |
+/// | `x{a="1", a="2"}` | `{}` |
+/// | `x{a!="2", a="1"}` | `{}` |
+/// | `x{a=~"1\|2", a="1"}` | `{a="1"}` |
 fn labels_of_absent(expr: &Expr) -> crate::model::EncodedLabels {
     let matchers: &[Matcher] = match &expr.without_parens().kind {
         ExprKind::VectorSelector(selector) => &selector.matchers,
         ExprKind::MatrixSelector(matrix) => &matrix.selector.matchers,
         _ => &[],
     };
+    let matches_empty = |matcher: &Matcher| matcher.compile().is_ok_and(|compiled| compiled.matches(""));
+    let must_be_set = |name: &str| matchers.iter().any(|matcher| matcher.name == name && !matches_empty(matcher));
+    let takes_away = |matcher: &&Matcher| {
+        let negated = matches!(matcher.op, MatchOp::NotEqual | MatchOp::NotRegex);
+        !must_be_set(&matcher.name) || negated && matches_empty(matcher)
+    };
+    let (last, first): (Vec<&Matcher>, Vec<&Matcher>) = matchers.iter().partition(takes_away);
     let mut builder = LabelsBuilder::default();
     let mut seen: Vec<&str> = Vec::new();
-    for matcher in matchers.iter().filter(|matcher| matcher.name != "__name__") {
+    for matcher in first.into_iter().chain(last).filter(|matcher| matcher.name != "__name__") {
         if matcher.op == MatchOp::Equal && !seen.contains(&matcher.name.as_str()) {
             builder.set(&matcher.name, &matcher.value);
             seen.push(&matcher.name);

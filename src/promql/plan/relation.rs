@@ -145,22 +145,18 @@ pub struct WithScalars {
     pub plan: LogicalPlan,
     /// One expression a scalar.
     pub arguments: Vec<Expr>,
-    /// The same as parameters of operators.
-    pub parameters: Vec<Parameter>,
 }
 
 /// Attaches scalars to every row of a plan.
 pub fn attach_scalars(plan: LogicalPlan, scalars: Vec<Scalar>) -> Result<WithScalars, Error> {
-    let mut with = WithScalars { plan, arguments: Vec::new(), parameters: Vec::new() };
+    let mut with = WithScalars { plan, arguments: Vec::new() };
     for (index, scalar) in scalars.into_iter().enumerate() {
         match scalar {
             Scalar::Constant(value) => {
                 with.arguments.push(lit(value));
-                with.parameters.push(Parameter::Constant(value));
             }
             Scalar::PerStep(values) => {
                 with.arguments.push(Expr::Literal(cells_literal(&values), None));
-                with.parameters.push(Parameter::PerStep(values));
             }
             Scalar::Plan(scalar) => {
                 check_same_grid(step_count_of(&with.plan), step_count_of(&scalar))?;
@@ -174,11 +170,24 @@ pub fn attach_scalars(plan: LogicalPlan, scalars: Vec<Scalar>) -> Result<WithSca
                     .and_then(LogicalPlanBuilder::build)
                     .map_err(plan_error)?;
                 with.arguments.push(col(&name));
-                with.parameters.push(Parameter::Column(name));
             }
         }
     }
     Ok(with)
+}
+
+/// Scalars as parameters of an operator: those that are not known yet become further inputs of it. A column would be lost
+/// where the vector has no rows.
+pub fn operator_parameters(scalars: Vec<Scalar>, inputs: &mut Vec<LogicalPlan>) -> Vec<Parameter> {
+    let parameter = |scalar| match scalar {
+        Scalar::Constant(value) => Parameter::Constant(value),
+        Scalar::PerStep(values) => Parameter::PerStep(values),
+        Scalar::Plan(plan) => {
+            inputs.push(*plan);
+            Parameter::Input(inputs.len() - 1)
+        }
+    };
+    scalars.into_iter().map(parameter).collect()
 }
 
 /// Projects a plan to labels and values that depend on a scalar.
