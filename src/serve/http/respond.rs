@@ -40,8 +40,9 @@ impl Notes {
         notes
     }
 
-    /// Says that `limit` cut the answer, behind everything else.
+    /// Says that `limit` cut the answer, behind everything else; once, though the downstreams have said so, too.
     pub(in crate::serve) fn add_truncated(&mut self) {
+        self.warnings.retain(|text| text != encode::TRUNCATED_WARNING);
         self.warnings.push(encode::TRUNCATED_WARNING.to_owned());
     }
 }
@@ -152,6 +153,14 @@ mod tests {
         assert_eq!(notes.warnings[0], "replica 00 failed");
         assert_eq!(notes.warnings[10], "2 more warning annotations omitted");
         assert_eq!(notes.infos, ["PromQL info: look (2:1)"]);
+    }
+
+    #[test]
+    fn a_cut_answer_says_so_once() {
+        let of_downstream = [Annotation::warning(encode::TRUNCATED_WARNING), Annotation::warning("up is late")];
+        let mut notes = Notes::new(&of_downstream, "");
+        notes.add_truncated();
+        assert_eq!(notes.warnings, ["up is late", encode::TRUNCATED_WARNING]);
     }
 
     #[tokio::test]
