@@ -112,6 +112,7 @@ fn the_gateway_answers_as_the_server_that_holds_the_union() {
         report += &stage.compare(&client, "series and labels", questions::metadata_questions()).await;
         if programs.major_version() >= 3 {
             report += &stage.compare(&client, "more queries", questions::questions_to_prometheus_3()).await;
+            report += &stage.compare(&client, "lists cut short", questions::limited_questions()).await;
         }
         report
     });

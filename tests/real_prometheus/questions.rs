@@ -127,6 +127,18 @@ pub fn metadata_questions() -> Vec<Asked> {
     asked
 }
 
+/// Lists that are cut short, which Prometheus 2 cannot.
+pub fn limited_questions() -> Vec<Asked> {
+    let mut asked = Vec::new();
+    for (path, limit) in [("labels", 2), ("labels", 1_000), ("label/instance/values", 1), ("label/dc/values", 1)] {
+        let mut limited = ask(path, &[r#"{job!=""}"#], None, false);
+        limited.question.parameters.push(("limit", limit.to_string()));
+        limited.name.push_str(&format!(" limit {limit}"));
+        asked.push(limited);
+    }
+    asked
+}
+
 /// Start and end in minutes from the start of the data.
 fn ask(path: &str, matchers: &[&str], range: Option<(i64, i64)>, posted: bool) -> Asked {
     let mut parameters: Vec<_> = matchers.iter().map(|matcher| ("match[]", (*matcher).to_owned())).collect();
