@@ -6,6 +6,7 @@ mod go_regex;
 mod labels;
 mod matcher;
 mod metric_metadata;
+mod native_histogram;
 mod query_context;
 mod query_value;
 mod selector;
@@ -24,6 +25,10 @@ pub use labels::{
 };
 pub use matcher::{CompiledMatcher, CompiledMatchers, MatchOp, Matcher};
 pub use metric_metadata::MetricMetadata;
+pub use native_histogram::{
+    BucketSpan, Buckets, CUSTOM_BUCKETS_SCHEMA, CounterResetHint, EXPONENTIAL_SCHEMA_MAX, EXPONENTIAL_SCHEMA_MIN,
+    HistogramList, HistogramListBuilder, NativeHistogram, Sample, TimedHistogram, histogram_list_type, histogram_size,
+};
 pub use query_context::QueryContext;
 pub use query_value::QueryValue;
 pub use selector::{Selector, format_label_name, quote_label_value};
