@@ -9,6 +9,7 @@ mod calendar;
 mod cells;
 mod classic_buckets;
 mod counter_functions;
+mod extended_range;
 mod go_float;
 mod go_math;
 mod instant_function;
@@ -29,6 +30,9 @@ mod windows;
 pub use binary_operator::{ArithmeticOp, ComparisonOp};
 pub use cells::CellSink;
 pub use classic_buckets::{Bucket, BucketQuantile, bucket_fraction, bucket_quantile};
+pub use extended_range::{
+    ExtendedFunction, ExtendedWindows, WindowExtension, evaluate_extended_range, extend_to_edges, smooth_to_steps,
+};
 pub use go_float::{clamp, clamp_max, clamp_min, max_of, min_of, round_to_nearest};
 pub use instant_function::InstantFunction;
 pub use kahan_sum::KahanSum;
