@@ -3,9 +3,8 @@
 //! | column | holds |
 //! |---|---|
 //! | `labels` | as in every table |
-//! | `timestamps` | the times of the steps (ms, ascending) |
-//! | `samples` | the values there |
-//! | `sample_times` | when those samples were taken (ms), as long as `timestamps` |
+//! | `samples` | the times of the steps (ms, ascending), and the values there |
+//! | `sample_times` | when those samples were taken (ms), one for each of them |
 //!
 //! A steps table has a cell for every step; thousands of short-lived series on a grid of thousands of steps would not fit
 //! into memory. So replicas' answers stay sparse until they are merged, batch by batch.
@@ -17,7 +16,7 @@ use arrow::datatypes::{Field, Schema};
 use arrow::record_batch::RecordBatch;
 
 use crate::error::Error;
-use crate::model::{COLUMN_SAMPLE_TIMES, COLUMN_TIMESTAMPS, SamplesTable, SamplesTableBuilder};
+use crate::model::{COLUMN_SAMPLE_TIMES, SamplesTable, SamplesTableBuilder, samples_timestamps};
 
 /// Builds a table of sparse steps, series by series.
 #[derive(Debug, Default)]
@@ -49,14 +48,12 @@ impl SparseStepsBuilder {
 /// A samples table at step times as a table of sparse steps whose samples were taken at the steps themselves: what can be
 /// said where sample times are not known. No copy.
 pub fn sparse_steps_at_step_times(table: &RecordBatch) -> Result<RecordBatch, Error> {
-    SamplesTable::try_new(table)?;
-    let column = table.column_by_name(COLUMN_TIMESTAMPS).map(Arc::clone);
-    let column = column.ok_or_else(|| Error::internal("samples table without timestamps"))?;
-    with_column(table, column)
+    let times = Arc::new(samples_timestamps(table)?.clone());
+    with_column(table, times)
 }
 
 fn attach_sample_times(table: &RecordBatch, sample_times: Int64Array) -> Result<RecordBatch, Error> {
-    let list = list_column(table, COLUMN_TIMESTAMPS)?;
+    let list = samples_timestamps(table)?;
     let arrow::datatypes::DataType::List(item) = list.data_type() else {
         return Err(Error::internal("timestamps are no list"));
     };
@@ -92,7 +89,7 @@ impl<'a> SparseSteps<'a> {
     pub(super) fn try_new(table: &'a RecordBatch) -> Result<Self, Error> {
         let steps = SamplesTable::try_new(table)?;
         let times = list_column(table, COLUMN_SAMPLE_TIMES)?;
-        if times.value_offsets() != list_column(table, COLUMN_TIMESTAMPS)?.value_offsets() {
+        if times.value_offsets() != samples_timestamps(table)?.value_offsets() {
             return Err(Error::internal("sample times and steps differ in length"));
         }
         let items = times.values().as_any().downcast_ref::<Int64Array>();

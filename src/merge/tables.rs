@@ -178,9 +178,11 @@ impl MergedTables {
             let labels = self.source.index.labels(rows[0]);
             let series = |place: &RowPlace| views[place.table as usize].series(place.row as usize);
             if let [only] = rows {
-                let (times, values) = series(only);
-                builder.extend_samples(times, values);
+                builder.extend_row(&views[only.table as usize], only.row as usize)?;
             } else {
+                refuse_histograms(
+                    rows.iter().map(|place| views[place.table as usize].histograms().row_len(place.row as usize)),
+                )?;
                 glued.clear();
                 for pieces in self.source.by_replica(rows) {
                     let mut pieces_samples: Vec<Samples<'_>> = pieces.iter().map(series).collect();
@@ -238,6 +240,15 @@ fn next_steps<V: PutCells>(
         *at += rows.len();
     }
     Ok((builder.row_count() > 0).then(|| builder.finish()))
+}
+
+fn refuse_histograms(mut lengths: impl Iterator<Item = usize>) -> Result<(), Error> {
+    if lengths.any(|length| length > 0) {
+        return Err(Error::execution(
+            "native histograms of several replicas are not merged yet by this version of Quiver",
+        ));
+    }
+    Ok(())
 }
 
 /// Why a row does not fit into the cells.

@@ -9,11 +9,13 @@ mod metric_metadata;
 mod native_histogram;
 mod query_context;
 mod query_value;
+mod samples_table;
 mod selector;
 mod series_request;
 mod series_schema;
 mod staleness;
 mod step_grid;
+mod steps_table;
 mod timestamp;
 
 pub use annotation::{Annotation, AnnotationKind, AnnotationSink};
@@ -31,12 +33,15 @@ pub use native_histogram::{
 };
 pub use query_context::QueryContext;
 pub use query_value::QueryValue;
+pub use samples_table::{SamplesTable, SamplesTableBuilder};
 pub use selector::{Selector, format_label_name, quote_label_value};
 pub use series_request::{MetadataRequest, SelectForm, SelectRequest};
 pub use series_schema::{
-    COLUMN_LABELS, COLUMN_SAMPLE_TIMES, COLUMN_SAMPLES, COLUMN_TIMESTAMPS, COLUMN_VALUES, SamplesTable,
-    SamplesTableBuilder, StepsTable, StepsTableBuilder, samples_schema, steps_schema, timed_steps_schema, values_type,
+    COLUMN_LABELS, COLUMN_SAMPLE_TIMES, COLUMN_SAMPLES, COLUMN_VALUES, SamplesColumn, ValuesColumn, no_start_times,
+    samples_column, samples_schema, samples_timestamps, samples_type, step_count_of_type, steps_schema,
+    timed_steps_schema, values_column, values_type,
 };
 pub use staleness::{STALE_MARKER_BITS, is_stale, stale_marker};
 pub use step_grid::StepGrid;
+pub use steps_table::{StepCells, StepsTable, StepsTableBuilder};
 pub use timestamp::TimestampMs;

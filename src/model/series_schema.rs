@@ -1,48 +1,76 @@
-//! The two tables that cross module seams, and typed views and builders for them. One row is one series.
+//! The two tables that cross module seams. One row is one series; beside its labels it has one column that holds all of its
+//! samples, so that whatever computes on samples takes one argument and gives one result.
 //!
 //! | table | columns |
 //! |---|---|
-//! | samples | `labels: Binary`, `timestamps: List<Int64>` (ms, ascending), `samples: List<Float64>` (stale markers as their NaN) |
-//! | steps | `labels: Binary`, `values: FixedSizeList<Float64, N>`: one cell a step, null = no sample |
+//! | samples | `labels: Binary`, `samples: Struct` of `timestamps: List<Int64>` (ms, ascending), `floats: List<Float64>` (stale markers as their NaN), `start_times: List<Int64>` (ms, 0 = unknown; empty where no sample of the series has one), `histograms` |
+//! | steps | `labels: Binary`, `values: Struct` of `floats: FixedSizeList<Float64, N>` (one cell a step, null = no number), `histograms` |
 //! | timed steps | steps, and `sample_times: FixedSizeList<Int64, N>`: when the sample of a cell was taken (ms), null where the cell is |
+//!
+//! `histograms` is a sparse list ([`HistogramList`]) by time or by step: four bytes for a series without any. At one time or
+//! step a series has a number or a histogram, never both.
 
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{
-    Array, ArrayBuilder, ArrayRef, BinaryArray, BinaryBuilder, BooleanBufferBuilder, FixedSizeListArray, Float64Array,
-    Int64Array, ListArray,
+    Array, ArrayRef, BinaryArray, FixedSizeListArray, Float64Array, Int64Array, ListArray, StructArray,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
-use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
-use super::LabelsRef;
+use super::native_histogram::{HistogramList, histogram_list_type};
 use crate::error::Error;
 
 /// Canonical bytes of the label set.
 pub const COLUMN_LABELS: &str = "labels";
-/// Times of raw samples.
-pub const COLUMN_TIMESTAMPS: &str = "timestamps";
-/// Values of raw samples.
+/// Raw samples.
 pub const COLUMN_SAMPLES: &str = "samples";
 /// Cells on the step grid.
 pub const COLUMN_VALUES: &str = "values";
 /// When the sample of a cell was taken.
 pub const COLUMN_SAMPLE_TIMES: &str = "sample_times";
 
-static FLOAT_ITEM: LazyLock<FieldRef> = LazyLock::new(|| Arc::new(Field::new("item", DataType::Float64, true)));
-static TIME_ITEM: LazyLock<FieldRef> = LazyLock::new(|| Arc::new(Field::new("item", DataType::Int64, true)));
+pub(super) static FLOAT_ITEM: LazyLock<FieldRef> =
+    LazyLock::new(|| Arc::new(Field::new("item", DataType::Float64, true)));
+pub(super) static TIME_ITEM: LazyLock<FieldRef> = LazyLock::new(|| Arc::new(Field::new("item", DataType::Int64, true)));
+static SAMPLES_FIELDS: LazyLock<Fields> = LazyLock::new(|| {
+    let times = || DataType::List(Arc::clone(&TIME_ITEM));
+    Fields::from(vec![
+        Field::new("timestamps", times(), false),
+        Field::new("floats", DataType::List(Arc::clone(&FLOAT_ITEM)), false),
+        Field::new("start_times", times(), false),
+        Field::new("histograms", histogram_list_type(), false),
+    ])
+});
+
+fn values_fields(step_count: usize) -> Fields {
+    Fields::from(vec![
+        Field::new("floats", DataType::FixedSizeList(Arc::clone(&FLOAT_ITEM), fixed_length(step_count)), false),
+        Field::new("histograms", histogram_list_type(), false),
+    ])
+}
 
 /// The type of a column of step cells.
 pub fn values_type(step_count: usize) -> DataType {
-    DataType::FixedSizeList(Arc::clone(&FLOAT_ITEM), fixed_length(step_count))
+    DataType::Struct(values_fields(step_count))
 }
 
-fn sample_times_type(step_count: usize) -> DataType {
-    DataType::FixedSizeList(Arc::clone(&TIME_ITEM), fixed_length(step_count))
+/// The type of a column of raw samples.
+pub fn samples_type() -> DataType {
+    DataType::Struct(SAMPLES_FIELDS.clone())
 }
 
-fn fixed_length(step_count: usize) -> i32 {
+/// How many cells a row has in a column of this type; `None` for a type that is not of step cells.
+pub fn step_count_of_type(values_type: &DataType) -> Option<usize> {
+    let DataType::Struct(fields) = values_type else { return None };
+    match fields.first()?.data_type() {
+        DataType::FixedSizeList(_, length) => usize::try_from(*length).ok(),
+        _ => None,
+    }
+}
+
+pub(super) fn fixed_length(step_count: usize) -> i32 {
     i32::try_from(step_count).expect("grids are bounded far below 2^31 steps")
 }
 
@@ -52,11 +80,7 @@ fn labels_field() -> Field {
 
 /// Schema of a samples table.
 pub fn samples_schema() -> SchemaRef {
-    Arc::new(Schema::new(vec![
-        labels_field(),
-        Field::new(COLUMN_TIMESTAMPS, DataType::List(Arc::clone(&TIME_ITEM)), false),
-        Field::new(COLUMN_SAMPLES, DataType::List(Arc::clone(&FLOAT_ITEM)), false),
-    ]))
+    Arc::new(Schema::new(vec![labels_field(), Field::new(COLUMN_SAMPLES, samples_type(), false)]))
 }
 
 /// Schema of a steps table of `step_count` steps.
@@ -66,177 +90,157 @@ pub fn steps_schema(step_count: usize) -> SchemaRef {
 
 /// Schema of a timed steps table of `step_count` steps.
 pub fn timed_steps_schema(step_count: usize) -> SchemaRef {
+    let times = DataType::FixedSizeList(Arc::clone(&TIME_ITEM), fixed_length(step_count));
     Arc::new(Schema::new(vec![
         labels_field(),
         Field::new(COLUMN_VALUES, values_type(step_count), false),
-        Field::new(COLUMN_SAMPLE_TIMES, sample_times_type(step_count), false),
+        Field::new(COLUMN_SAMPLE_TIMES, times, false),
     ]))
 }
 
-fn column<'a, A: 'static>(batch: &'a RecordBatch, name: &str) -> Result<&'a A, Error> {
+pub(super) fn column<'a, A: 'static>(batch: &'a RecordBatch, name: &str) -> Result<&'a A, Error> {
     batch
         .column_by_name(name)
         .and_then(|column| column.as_any().downcast_ref::<A>())
         .ok_or_else(|| Error::internal(format!("batch has no column {name:?} of the expected type")))
 }
 
-fn child<'a, A: 'static>(list: &'a ArrayRef, name: &str) -> Result<&'a A, Error> {
+fn field<'a, A: 'static>(column: &'a StructArray, name: &str) -> Result<&'a A, Error> {
+    column
+        .column_by_name(name)
+        .and_then(|field| field.as_any().downcast_ref::<A>())
+        .ok_or_else(|| Error::internal(format!("a column of samples has no field {name:?} of the expected type")))
+}
+
+pub(super) fn child<'a, A: 'static>(list: &'a ArrayRef, name: &str) -> Result<&'a A, Error> {
     list.as_any()
         .downcast_ref::<A>()
         .ok_or_else(|| Error::internal(format!("column {name:?} holds items of an unexpected type")))
 }
 
-/// A typed view of a samples table.
+/// A typed view of a `samples` column: raw samples of many series.
 #[derive(Clone, Copy, Debug)]
-pub struct SamplesTable<'a> {
-    labels: &'a BinaryArray,
+pub struct SamplesColumn<'a> {
     offsets: &'a [i32],
     timestamps: &'a [i64],
-    samples: &'a [f64],
+    floats: &'a [f64],
+    start_offsets: &'a [i32],
+    start_times: &'a [i64],
+    histograms: HistogramList<'a>,
 }
 
-impl<'a> SamplesTable<'a> {
-    /// Fails on a batch of another shape, or whose two lists differ in length.
-    pub fn try_new(batch: &'a RecordBatch) -> Result<Self, Error> {
-        let labels = column::<BinaryArray>(batch, COLUMN_LABELS)?;
-        let timestamps = column::<ListArray>(batch, COLUMN_TIMESTAMPS)?;
-        let samples = column::<ListArray>(batch, COLUMN_SAMPLES)?;
-        Self::from_arrays(labels, timestamps, samples)
-    }
-
-    /// The same from the three columns.
-    pub fn from_arrays(
-        labels: &'a BinaryArray,
-        timestamps: &'a ListArray,
-        samples: &'a ListArray,
-    ) -> Result<Self, Error> {
-        if timestamps.value_offsets() != samples.value_offsets() {
-            return Err(Error::internal("timestamps and samples of a samples table differ in length"));
+impl<'a> SamplesColumn<'a> {
+    /// Fails on a column of another type, or whose lists differ in length.
+    pub fn try_new(column: &'a StructArray) -> Result<Self, Error> {
+        let timestamps = field::<ListArray>(column, "timestamps")?;
+        let floats = field::<ListArray>(column, "floats")?;
+        let start_times = field::<ListArray>(column, "start_times")?;
+        if timestamps.value_offsets() != floats.value_offsets() {
+            return Err(Error::internal("timestamps and floats of a samples column differ in length"));
         }
         Ok(Self {
-            labels,
             offsets: timestamps.value_offsets(),
-            timestamps: child::<Int64Array>(timestamps.values(), COLUMN_TIMESTAMPS)?.values(),
-            samples: child::<Float64Array>(samples.values(), COLUMN_SAMPLES)?.values(),
+            timestamps: child::<Int64Array>(timestamps.values(), "timestamps")?.values(),
+            floats: child::<Float64Array>(floats.values(), "floats")?.values(),
+            start_offsets: start_times.value_offsets(),
+            start_times: child::<Int64Array>(start_times.values(), "start_times")?.values(),
+            histograms: HistogramList::try_new(field::<ListArray>(column, "histograms")?)?,
         })
     }
 
     /// How many series.
     pub fn row_count(&self) -> usize {
-        self.labels.len()
+        self.offsets.len().saturating_sub(1)
     }
 
-    /// The label set of a series.
-    pub fn labels(&self, row: usize) -> LabelsRef<'a> {
-        LabelsRef::new(self.labels.value(row))
-    }
-
-    /// Times (ms, ascending) and values of a series, of equal length.
-    pub fn series(&self, row: usize) -> (&'a [i64], &'a [f64]) {
+    /// Times (ms, ascending) and values of a series' floats, of equal length.
+    pub fn floats(&self, row: usize) -> (&'a [i64], &'a [f64]) {
         let range = self.offsets[row] as usize..self.offsets[row + 1] as usize;
-        (&self.timestamps[range.clone()], &self.samples[range])
+        (&self.timestamps[range.clone()], &self.floats[range])
+    }
+
+    /// Start timestamps of a series' floats (ms, 0 = unknown), as many as floats; `None` where none is known.
+    pub fn start_times(&self, row: usize) -> Option<&'a [i64]> {
+        let range = self.start_offsets[row] as usize..self.start_offsets[row + 1] as usize;
+        let floats = (self.offsets[row + 1] - self.offsets[row]) as usize;
+        (range.len() == floats && floats > 0).then(|| &self.start_times[range])
+    }
+
+    /// The histograms of the series, by time.
+    pub fn histograms(&self) -> HistogramList<'a> {
+        self.histograms
     }
 }
 
-/// Builds a samples table series by series.
-#[derive(Debug, Default)]
-pub struct SamplesTableBuilder {
-    labels: BinaryBuilder,
-    offsets: Vec<i32>,
+/// The times of a samples table's floats (ms), a list a series.
+pub fn samples_timestamps(batch: &RecordBatch) -> Result<&ListArray, Error> {
+    field(column::<StructArray>(batch, COLUMN_SAMPLES)?, "timestamps")
+}
+
+/// A `samples` column from its parts: floats as in [`SamplesColumn::floats`], all with the same row ends.
+pub fn samples_column(
+    row_ends: &[usize],
     timestamps: Vec<i64>,
-    samples: Vec<f64>,
+    floats: Vec<f64>,
+    start_times: ListArray,
+    histograms: ListArray,
+) -> StructArray {
+    let offsets = offsets_of(row_ends);
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(ListArray::new(Arc::clone(&TIME_ITEM), offsets.clone(), Arc::new(Int64Array::from(timestamps)), None)),
+        Arc::new(ListArray::new(Arc::clone(&FLOAT_ITEM), offsets, Arc::new(Float64Array::from(floats)), None)),
+        Arc::new(start_times),
+        Arc::new(histograms),
+    ];
+    StructArray::try_new_with_length(SAMPLES_FIELDS.clone(), columns, None, row_ends.len())
+        .expect("fields are of equal length by construction")
 }
 
-impl SamplesTableBuilder {
-    /// Adds one sample to the series that is being built.
-    #[inline]
-    pub fn push_sample(&mut self, timestamp_ms: i64, value: f64) {
-        self.timestamps.push(timestamp_ms);
-        self.samples.push(value);
-    }
-
-    /// Adds many samples to the series that is being built; slices of equal length.
-    pub fn extend_samples(&mut self, timestamps_ms: &[i64], values: &[f64]) {
-        debug_assert_eq!(timestamps_ms.len(), values.len());
-        self.timestamps.extend_from_slice(timestamps_ms);
-        self.samples.extend_from_slice(values);
-    }
-
-    /// Ends the series with its label set (canonical bytes).
-    pub fn finish_series(&mut self, labels: &[u8]) {
-        if self.offsets.is_empty() {
-            self.offsets.push(0);
-        }
-        self.labels.append_value(labels);
-        self.offsets.push(i32::try_from(self.samples.len()).expect("batches are cut long before 2^31 samples"));
-    }
-
-    /// How many finished series.
-    pub fn row_count(&self) -> usize {
-        self.labels.len()
-    }
-
-    /// How many samples, with those of the unfinished series.
-    pub fn sample_count(&self) -> usize {
-        self.samples.len()
-    }
-
-    /// The finished table; the builder is empty again.
-    pub fn finish(&mut self) -> RecordBatch {
-        let mut offsets = std::mem::take(&mut self.offsets);
-        if offsets.is_empty() {
-            offsets.push(0);
-        }
-        let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
-        // A grown vector may be twice as large as what is in it, and the batch would keep and be charged for all of it.
-        self.timestamps.shrink_to_fit();
-        self.samples.shrink_to_fit();
-        let timestamps = Int64Array::from(std::mem::take(&mut self.timestamps));
-        let samples = Float64Array::from(std::mem::take(&mut self.samples));
-        let columns: Vec<ArrayRef> = vec![
-            Arc::new(self.labels.finish()),
-            Arc::new(ListArray::new(Arc::clone(&TIME_ITEM), offsets.clone(), Arc::new(timestamps), None)),
-            Arc::new(ListArray::new(Arc::clone(&FLOAT_ITEM), offsets, Arc::new(samples), None)),
-        ];
-        RecordBatch::try_new(samples_schema(), columns).expect("columns are of equal length by construction")
-    }
+/// A `start_times` field: `row_ends[i]` start times belong to rows 0 to i.
+pub(super) fn start_times_list(row_ends: &[usize], start_times: Vec<i64>) -> ListArray {
+    ListArray::new(Arc::clone(&TIME_ITEM), offsets_of(row_ends), Arc::new(Int64Array::from(start_times)), None)
 }
 
-/// A typed view of a steps table, timed or not.
+/// A `start_times` field of rows that know none.
+pub fn no_start_times(row_count: usize) -> ListArray {
+    start_times_list(&vec![0; row_count], Vec::new())
+}
+
+fn offsets_of(row_ends: &[usize]) -> OffsetBuffer<i32> {
+    let ends = std::iter::once(&0).chain(row_ends);
+    let ends = ends.map(|end| i32::try_from(*end).expect("batches are cut long before 2^31 samples"));
+    OffsetBuffer::new(ScalarBuffer::from(ends.collect::<Vec<i32>>()))
+}
+
+/// A typed view of a `values` column: step cells of many series.
 #[derive(Clone, Copy, Debug)]
-pub struct StepsTable<'a> {
-    labels: &'a BinaryArray,
-    cells: &'a Float64Array,
-    sample_times: Option<&'a Int64Array>,
+pub struct ValuesColumn<'a> {
+    floats: &'a Float64Array,
+    histograms: HistogramList<'a>,
     step_count: usize,
+    row_count: usize,
 }
 
-impl<'a> StepsTable<'a> {
-    /// Fails on a batch of another shape.
-    pub fn try_new(batch: &'a RecordBatch) -> Result<Self, Error> {
-        let labels = column::<BinaryArray>(batch, COLUMN_LABELS)?;
-        let values = column::<FixedSizeListArray>(batch, COLUMN_VALUES)?;
-        let mut table = Self::from_arrays(labels, values)?;
-        if batch.column_by_name(COLUMN_SAMPLE_TIMES).is_some() {
-            let times = column::<FixedSizeListArray>(batch, COLUMN_SAMPLE_TIMES)?;
-            table.sample_times = Some(child::<Int64Array>(times.values(), COLUMN_SAMPLE_TIMES)?);
-        }
-        Ok(table)
-    }
-
-    /// The same from the two columns.
-    pub fn from_arrays(labels: &'a BinaryArray, values: &'a FixedSizeListArray) -> Result<Self, Error> {
+impl<'a> ValuesColumn<'a> {
+    /// Fails on a column of another type.
+    pub fn try_new(column: &'a StructArray) -> Result<Self, Error> {
+        let list = field::<FixedSizeListArray>(column, "floats")?;
         Ok(Self {
-            labels,
-            cells: child::<Float64Array>(values.values(), COLUMN_VALUES)?,
-            sample_times: None,
-            step_count: usize::try_from(values.value_length()).unwrap_or(0),
+            floats: child::<Float64Array>(list.values(), "floats")?,
+            histograms: HistogramList::try_new(field::<ListArray>(column, "histograms")?)?,
+            step_count: usize::try_from(list.value_length()).unwrap_or(0),
+            row_count: column.len(),
         })
     }
 
-    /// How many series.
-    pub fn row_count(&self) -> usize {
-        self.labels.len()
+    /// The numbers: row `i` has cells `i·N .. (i+1)·N`; null = no number.
+    pub fn floats(&self) -> &'a Float64Array {
+        self.floats
+    }
+
+    /// The histograms, by step.
+    pub fn histograms(&self) -> HistogramList<'a> {
+        self.histograms
     }
 
     /// How many cells a series has.
@@ -244,124 +248,36 @@ impl<'a> StepsTable<'a> {
         self.step_count
     }
 
-    /// The label set of a series.
-    pub fn labels(&self, row: usize) -> LabelsRef<'a> {
-        LabelsRef::new(self.labels.value(row))
-    }
-
-    /// The value at a step, `None` where the series has no sample.
-    #[inline]
-    pub fn cell(&self, row: usize, step: usize) -> Option<f64> {
-        let at = row * self.step_count + step;
-        self.cells.is_valid(at).then(|| self.cells.value(at))
-    }
-
-    /// All cells of a series; slots without a sample hold an unspecified number and are false in the second.
-    pub fn row(&self, row: usize) -> impl ExactSizeIterator<Item = Option<f64>> + use<'a> {
-        let table = *self;
-        (0..self.step_count).map(move |step| table.cell(row, step))
-    }
-
-    /// Has the series a sample at any step?
-    pub fn has_step(&self, row: usize) -> bool {
-        match self.cells.nulls() {
-            None => self.step_count > 0,
-            Some(nulls) => nulls.inner().slice(row * self.step_count, self.step_count).count_set_bits() > 0,
-        }
-    }
-
-    /// Has it a column of sample times?
-    pub fn is_timed(&self) -> bool {
-        self.sample_times.is_some()
-    }
-
-    /// The time of the sample in a cell; `None` where there is no sample or the table is not timed.
-    pub fn sample_time(&self, row: usize, step: usize) -> Option<i64> {
-        let times = self.sample_times?;
-        let at = row * self.step_count + step;
-        times.is_valid(at).then(|| times.value(at))
-    }
-}
-
-/// Builds a steps table, cell by cell; timed if it was made so.
-#[derive(Debug)]
-pub struct StepsTableBuilder {
-    labels: BinaryBuilder,
-    cells: Vec<f64>,
-    present: BooleanBufferBuilder,
-    sample_times: Option<Vec<i64>>,
-    step_count: usize,
-}
-
-impl StepsTableBuilder {
-    /// A builder of rows of `step_count` cells.
-    pub fn new(step_count: usize) -> Self {
-        Self {
-            labels: BinaryBuilder::new(),
-            cells: Vec::new(),
-            present: BooleanBufferBuilder::new(0),
-            sample_times: None,
-            step_count,
-        }
-    }
-
-    /// A builder of a timed table.
-    pub fn timed(step_count: usize) -> Self {
-        Self { sample_times: Some(Vec::new()), ..Self::new(step_count) }
-    }
-
-    /// Adds the next cell of the row that is being built.
-    #[inline]
-    pub fn push_cell(&mut self, cell: Option<f64>) {
-        self.cells.push(cell.unwrap_or(0.0));
-        self.present.append(cell.is_some());
-    }
-
-    /// Adds the next cell of a timed row: value and the sample's own time.
-    #[inline]
-    pub fn push_timed_cell(&mut self, cell: Option<(f64, i64)>) {
-        self.push_cell(cell.map(|(value, _)| value));
-        if let Some(times) = &mut self.sample_times {
-            times.push(cell.map_or(0, |(_, time)| time));
-        }
-    }
-
-    /// Ends the row with its label set (canonical bytes). The row must have got exactly `step_count` cells.
-    pub fn finish_series(&mut self, labels: &[u8]) {
-        self.labels.append_value(labels);
-        debug_assert_eq!(self.cells.len(), self.labels.len() * self.step_count);
-    }
-
-    /// How many finished rows.
+    /// How many series.
     pub fn row_count(&self) -> usize {
-        self.labels.len()
+        self.row_count
     }
+}
 
-    /// The finished table; the builder is empty again.
-    pub fn finish(&mut self) -> RecordBatch {
-        let length = fixed_length(self.step_count);
-        let row_count = self.labels.len();
-        let nulls = NullBuffer::new(self.present.finish());
-        let cells = Float64Array::new(ScalarBuffer::from(std::mem::take(&mut self.cells)), Some(nulls.clone()));
-        let values =
-            FixedSizeListArray::try_new_with_length(Arc::clone(&FLOAT_ITEM), length, Arc::new(cells), None, row_count);
-        let mut columns: Vec<ArrayRef> =
-            vec![Arc::new(self.labels.finish()), Arc::new(values.expect("every row has step_count cells"))];
-        let schema = match &mut self.sample_times {
-            None => steps_schema(self.step_count),
-            Some(times) => {
-                let times = Int64Array::new(ScalarBuffer::from(std::mem::take(times)), Some(nulls));
-                let list = FixedSizeListArray::try_new_with_length(
-                    Arc::clone(&TIME_ITEM),
-                    length,
-                    Arc::new(times),
-                    None,
-                    row_count,
-                );
-                columns.push(Arc::new(list.expect("every row has step_count cells")));
-                timed_steps_schema(self.step_count)
-            }
-        };
-        RecordBatch::try_new(schema, columns).expect("columns are of equal length by construction")
-    }
+/// A `values` column from its parts: `row_count · step_count` cells, and one list of histograms a row.
+pub fn values_column(
+    cells: Float64Array,
+    histograms: ListArray,
+    step_count: usize,
+    row_count: usize,
+) -> Result<StructArray, Error> {
+    let item = Arc::clone(&FLOAT_ITEM);
+    let floats =
+        FixedSizeListArray::try_new_with_length(item, fixed_length(step_count), Arc::new(cells), None, row_count)
+            .map_err(|error| Error::internal(error.to_string()))?;
+    let columns: Vec<ArrayRef> = vec![Arc::new(floats), Arc::new(histograms)];
+    StructArray::try_new_with_length(values_fields(step_count), columns, None, row_count)
+        .map_err(|error| Error::internal(error.to_string()))
+}
+
+pub(super) fn times_column(times: Vec<i64>, nulls: NullBuffer, step_count: usize, row_count: usize) -> ArrayRef {
+    let times = Int64Array::new(ScalarBuffer::from(times), Some(nulls));
+    let item = Arc::clone(&TIME_ITEM);
+    let list =
+        FixedSizeListArray::try_new_with_length(item, fixed_length(step_count), Arc::new(times), None, row_count);
+    Arc::new(list.expect("every row has step_count cells"))
+}
+
+pub(super) fn labels_column(batch: &RecordBatch) -> Result<&BinaryArray, Error> {
+    column::<BinaryArray>(batch, COLUMN_LABELS)
 }

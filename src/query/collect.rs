@@ -94,10 +94,18 @@ pub fn samples_value(batches: &[RecordBatch], start: TimestampMs, end: Timestamp
     let mut builder = SamplesTableBuilder::default();
     for (labels, index, row) in &rows {
         let before = builder.sample_count();
-        let (times, values) = SamplesTable::try_new(&batches[*index])?.series(*row);
+        let table = SamplesTable::try_new(&batches[*index])?;
+        let (times, values) = table.series(*row);
         for (time, value) in times.iter().zip(values) {
             if *time > start.0 && *time <= end.0 && !is_stale(*value) {
                 builder.push_sample(*time, *value);
+            }
+        }
+        if table.histograms().row_len(*row) > 0 {
+            for item in table.histograms().row(*row)? {
+                if item.at > start.0 && item.at <= end.0 && !item.histogram.is_stale_marker() {
+                    builder.push_histogram(item.at, item.start_time, item.histogram);
+                }
             }
         }
         if builder.sample_count() > before {

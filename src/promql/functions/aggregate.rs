@@ -12,11 +12,16 @@ use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, ColumnarValue, EmitTo, Expr, GroupsAccumulator, Signature, Volatility,
 };
 
-use super::columns::{CellsBuilder, cells_argument, float_item};
+use super::columns::{CellsBuilder, cells_argument};
 use super::external;
 use crate::error::Error;
 use crate::kernels::{AvgFold, CountFold, GroupFold, MaxFold, MinFold, StddevFold, StdvarFold, StepFold, SumFold};
 use crate::model::values_type;
+
+/// The item of a list of states.
+fn float_item() -> FieldRef {
+    Arc::new(Field::new("item", DataType::Float64, true))
+}
 
 /// Aggregations that fold one value after the other.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]

@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BinaryArray, BooleanBufferBuilder, FixedSizeListArray, Float64Array, ListArray};
-use arrow::buffer::{NullBuffer, ScalarBuffer};
-use arrow::datatypes::{DataType, Field};
+use arrow::array::{Array, ArrayRef, BinaryArray, Float64Array, StructArray};
+use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::ColumnarValue;
 
 use crate::error::Error;
 use crate::kernels::{CellSink, StepScalar};
-use crate::model::values_type;
+use crate::model::{
+    HistogramListBuilder, Sample, SamplesColumn, StepCells, TimedHistogram, ValuesColumn, step_count_of_type,
+    values_column as column_of_values,
+};
 
 fn wrong(index: usize, wanted: &str) -> Error {
     Error::internal(format!("argument {index} of a plan function is not {wanted}"))
@@ -37,34 +39,60 @@ pub fn labels_argument(arguments: &[ColumnarValue], index: usize, row_count: usi
     array(arguments, index, row_count, "a labels column")
 }
 
-/// A `timestamps` or `samples` column.
-pub fn list_argument(arguments: &[ColumnarValue], index: usize, row_count: usize) -> Result<ListArray, Error> {
-    array(arguments, index, row_count, "a list column")
+/// A `samples` column.
+pub fn samples_argument(arguments: &[ColumnarValue], index: usize, row_count: usize) -> Result<SampleRows, Error> {
+    let column: StructArray = array(arguments, index, row_count, "a samples column")?;
+    let histograms = SamplesColumn::try_new(&column)?.histograms();
+    let histograms = if histograms.is_empty() { Vec::new() } else { histograms.rows()? };
+    Ok(SampleRows { column, histograms })
+}
+
+/// Raw samples of many rows.
+#[derive(Clone, Debug)]
+pub struct SampleRows {
+    column: StructArray,
+    /// By row; empty where no row has any.
+    histograms: Vec<Vec<TimedHistogram>>,
+}
+
+impl SampleRows {
+    /// The floats, with their start timestamps.
+    pub fn floats(&self) -> Result<SamplesColumn<'_>, Error> {
+        SamplesColumn::try_new(&self.column)
+    }
+
+    /// The histograms of a row, by time.
+    pub fn histograms(&self, row: usize) -> &[TimedHistogram] {
+        self.histograms.get(row).map_or(&[], Vec::as_slice)
+    }
 }
 
 /// A `values` column with its cells: row i has cells `i·N .. (i+1)·N`.
 pub fn cells_argument(arguments: &[ColumnarValue], index: usize, row_count: usize) -> Result<Cells, Error> {
-    let list: FixedSizeListArray = array(arguments, index, row_count, "a values column")?;
-    let cells = list.values().as_any().downcast_ref::<Float64Array>().ok_or_else(|| wrong(index, "of floats"))?;
-    let step_count = usize::try_from(list.value_length()).unwrap_or(0);
-    Ok(Cells { cells: cells.clone(), step_count, row_count: list.len() })
+    let column: StructArray = array(arguments, index, row_count, "a values column")?;
+    let values = ValuesColumn::try_new(&column)?;
+    let histograms = values.histograms();
+    let histograms = if histograms.is_empty() { Vec::new() } else { histograms.rows()? };
+    Ok(Cells {
+        cells: values.floats().clone(),
+        histograms,
+        step_count: values.step_count(),
+        row_count: values.row_count(),
+    })
 }
 
 /// The number of steps in a `values` column's type.
 pub fn step_count_of(argument_types: &[DataType], index: usize) -> Result<usize, Error> {
-    match argument_types.get(index) {
-        Some(DataType::FixedSizeList(_, length)) => {
-            usize::try_from(*length).map_err(|_| wrong(index, "a values column"))
-        }
-        _ => Err(wrong(index, "a values column")),
-    }
+    argument_types.get(index).and_then(step_count_of_type).ok_or_else(|| wrong(index, "a values column"))
 }
 
-/// Step cells of many rows in one array.
+/// Step cells of many rows.
 #[derive(Clone, Debug)]
 pub struct Cells {
-    /// `row_count · step_count` cells, null = no sample.
+    /// `row_count · step_count` numbers, null = none.
     pub cells: Float64Array,
+    /// Histograms by row and step; empty where no row has any.
+    histograms: Vec<Vec<TimedHistogram>>,
     /// Cells a row.
     pub step_count: usize,
     /// Rows.
@@ -72,19 +100,55 @@ pub struct Cells {
 }
 
 impl Cells {
-    /// A new column of the same shape; absent cells stay absent.
+    /// Is any cell a histogram?
+    pub fn has_histograms(&self) -> bool {
+        !self.histograms.is_empty()
+    }
+
+    /// The histograms of a row, by step.
+    pub fn histograms(&self, row: usize) -> &[TimedHistogram] {
+        self.histograms.get(row).map_or(&[], Vec::as_slice)
+    }
+
+    /// The number at a step.
+    #[inline]
+    pub fn float(&self, row: usize, step: usize) -> Option<f64> {
+        let at = row * self.step_count + step;
+        self.cells.is_valid(at).then(|| self.cells.value(at))
+    }
+
+    /// Number or histogram at a step.
+    pub fn sample(&self, row: usize, step: usize) -> Option<Sample> {
+        if let Some(value) = self.float(row, step) {
+            return Some(Sample::Float(value));
+        }
+        let own = self.histograms(row);
+        let at = own.binary_search_by_key(&(step as i64), |item| item.at).ok()?;
+        Some(Sample::Histogram(Arc::clone(&own[at].histogram)))
+    }
+
+    /// A new column of the numbers alone; absent cells stay absent and histograms go.
     pub fn map(&self, function: impl Fn(f64) -> f64) -> Result<ArrayRef, Error> {
         values_column(self.cells.unary(function), self.step_count, self.row_count)
     }
 
-    /// A new column of the same shape, told the row and the step of each present cell; `None` takes a cell away.
+    /// A new column of the numbers alone, told the row and the step of each; `None` takes a cell away, and histograms go.
     pub fn map_steps(&self, function: impl Fn(usize, usize, f64) -> Option<f64>) -> Result<ArrayRef, Error> {
         let mut builder = CellsBuilder::with_capacity(self.step_count, self.row_count);
         for row in 0..self.row_count {
             for step in 0..self.step_count {
-                let at = row * self.step_count + step;
-                let cell = self.cells.is_valid(at).then(|| self.cells.value(at));
-                builder.push(cell.and_then(|value| function(row, step, value)));
+                builder.push(self.float(row, step).and_then(|value| function(row, step, value)));
+            }
+        }
+        builder.finish(self.row_count)
+    }
+
+    /// A new column of the same shape out of numbers and histograms.
+    pub fn map_samples(&self, function: impl Fn(usize, usize, Sample) -> Option<Sample>) -> Result<ArrayRef, Error> {
+        let mut builder = CellsBuilder::with_capacity(self.step_count, self.row_count);
+        for row in 0..self.row_count {
+            for step in 0..self.step_count {
+                builder.push_sample(self.sample(row, step).and_then(|sample| function(row, step, sample)));
             }
         }
         builder.finish(self.row_count)
@@ -94,68 +158,64 @@ impl Cells {
 /// Builds a `values` column cell by cell.
 #[derive(Debug)]
 pub struct CellsBuilder {
-    values: Vec<f64>,
-    present: BooleanBufferBuilder,
+    cells: StepCells,
     step_count: usize,
 }
 
 impl CellsBuilder {
     /// Room for `row_count` rows of `step_count` cells.
     pub fn with_capacity(step_count: usize, row_count: usize) -> Self {
-        let capacity = step_count * row_count;
-        Self { values: Vec::with_capacity(capacity), present: BooleanBufferBuilder::new(capacity), step_count }
+        Self { cells: StepCells::with_capacity(step_count, row_count), step_count }
     }
 
-    /// The next cell.
+    /// The next cell: a number or nothing.
+    #[inline]
     pub fn push(&mut self, cell: Option<f64>) {
-        self.values.push(cell.unwrap_or(0.0));
-        self.present.append(cell.is_some());
+        self.cells.push(cell);
+    }
+
+    /// The next cell: a number, a histogram or nothing.
+    pub fn push_sample(&mut self, sample: Option<Sample>) {
+        self.cells.push_sample(sample);
     }
 
     /// Has the row that was pushed last any sample?
     pub fn last_row_has_cell(&self) -> bool {
-        (self.present.len().saturating_sub(self.step_count)..self.present.len()).any(|at| self.present.get_bit(at))
+        let end = self.cells.len();
+        (end.saturating_sub(self.step_count)..end).any(|at| self.cells.is_present(at))
     }
 
     /// Has any row a sample at this step?
     pub fn has_cell_at(&self, step: usize) -> bool {
-        (step..self.present.len()).step_by(self.step_count.max(1)).any(|at| self.present.get_bit(at))
+        (step..self.cells.len()).step_by(self.step_count.max(1)).any(|at| self.cells.is_present(at))
     }
 
-    /// For kernels, which push whole rows.
+    /// For kernels, which push whole rows of numbers.
     pub fn sink(&mut self) -> CellSink<'_> {
-        CellSink::new(&mut self.values, &mut self.present)
+        let (floats, present) = self.cells.float_buffers();
+        CellSink::new(floats, present)
     }
 
     /// The finished column.
     pub fn finish(mut self, row_count: usize) -> Result<ArrayRef, Error> {
-        let nulls = NullBuffer::new(self.present.finish());
-        values_column(Float64Array::new(ScalarBuffer::from(self.values), Some(nulls)), self.step_count, row_count)
+        Ok(Arc::new(self.cells.finish(row_count)?.0))
     }
 }
 
-/// Wraps cells into a `values` column.
+/// Wraps numbers into a `values` column without histograms.
 pub fn values_column(cells: Float64Array, step_count: usize, row_count: usize) -> Result<ArrayRef, Error> {
-    let DataType::FixedSizeList(item, length) = values_type(step_count) else {
-        return Err(Error::internal("values are fixed-size lists"));
-    };
-    FixedSizeListArray::try_new_with_length(item, length, Arc::new(cells), None, row_count)
-        .map(|list| Arc::new(list) as ArrayRef)
-        .map_err(|error| Error::internal(error.to_string()))
+    let mut histograms = HistogramListBuilder::default();
+    (0..row_count).for_each(|_| histograms.finish_row());
+    Ok(Arc::new(column_of_values(cells, histograms.finish(), step_count, row_count)?))
 }
 
 /// One row of a `values` column as a literal.
 pub fn cells_literal(cells: &[f64]) -> ScalarValue {
     let list = values_column(Float64Array::from(cells.to_vec()), cells.len(), 1)
         .ok()
-        .and_then(|column| column.as_any().downcast_ref::<FixedSizeListArray>().cloned())
+        .and_then(|column| column.as_any().downcast_ref::<StructArray>().cloned())
         .expect("as many cells as steps");
-    ScalarValue::FixedSizeList(Arc::new(list))
-}
-
-/// The item field of list columns.
-pub fn float_item() -> Arc<Field> {
-    Arc::new(Field::new("item", DataType::Float64, true))
+    ScalarValue::Struct(Arc::new(list))
 }
 
 /// A scalar argument: one number, one a step, or a column that holds the same row for every series.

@@ -1,45 +1,17 @@
 //! Range functions: a window of raw samples becomes a cell a step.
 
-use arrow::array::{Array, ArrayRef, Float64Array, Int64Array};
+use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 use datafusion::logical_expr::ColumnarValue;
 
 use super::RowFunction;
-use super::columns::{CellsBuilder, ScalarArgument, labels_argument, list_argument};
+use super::columns::{CellsBuilder, ScalarArgument, labels_argument, samples_argument};
 use crate::error::Error;
 use crate::kernels::{RangeFunction, RangeWindows, StepScalar, align_to_steps, evaluate_range_function, remove_stale};
 use crate::model::{Annotation, AnnotationSink, LabelsRef, values_type};
 use crate::syntax::Span;
 
-/// Rows of raw samples: times and values by row.
-struct SampleRows {
-    offsets: Vec<i32>,
-    timestamps: Int64Array,
-    samples: Float64Array,
-}
-
-impl SampleRows {
-    fn read(arguments: &[ColumnarValue], first: usize, row_count: usize) -> Result<Self, Error> {
-        let timestamps = list_argument(arguments, first, row_count)?;
-        let samples = list_argument(arguments, first + 1, row_count)?;
-        if timestamps.value_offsets() != samples.value_offsets() {
-            return Err(Error::internal("timestamps and samples differ in length"));
-        }
-        let wrong = || Error::internal("lists hold items of an unexpected type");
-        Ok(Self {
-            offsets: timestamps.value_offsets().to_vec(),
-            timestamps: timestamps.values().as_any().downcast_ref::<Int64Array>().ok_or_else(wrong)?.clone(),
-            samples: samples.values().as_any().downcast_ref::<Float64Array>().ok_or_else(wrong)?.clone(),
-        })
-    }
-
-    fn row(&self, row: usize) -> (&[i64], &[f64]) {
-        let range = self.offsets[row] as usize..self.offsets[row + 1] as usize;
-        (&self.timestamps.values()[range.clone()], &self.samples.values()[range])
-    }
-}
-
-/// `prom_rate(labels, timestamps, samples, parameters…)` and its siblings.
+/// `prom_rate(labels, samples, parameters…)` and its siblings.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct RangeCall {
     /// Which function.
@@ -120,15 +92,16 @@ impl RowFunction for RangeCall {
 
     fn evaluate(&self, arguments: &[ColumnarValue], row_count: usize) -> Result<ArrayRef, Error> {
         let labels = labels_argument(arguments, 0, row_count)?;
-        let rows = SampleRows::read(arguments, 1, row_count)?;
-        let scalars = (3..arguments.len())
+        let rows = samples_argument(arguments, 1, row_count)?;
+        let floats = rows.floats()?;
+        let scalars = (2..arguments.len())
             .map(|index| ScalarArgument::read(arguments, index, row_count))
             .collect::<Result<Vec<_>, _>>()?;
         let parameters: Vec<StepScalar<'_>> = scalars.iter().map(ScalarArgument::as_step_scalar).collect();
         let is_rate = matches!(self.function, RangeFunction::Rate | RangeFunction::Increase);
         let mut builder = CellsBuilder::with_capacity(self.windows.step_count, row_count);
         for row in 0..row_count {
-            let (timestamps, samples) = rows.row(row);
+            let (timestamps, samples) = floats.floats(row);
             let cleaned = remove_stale(timestamps, samples);
             let (timestamps, samples) =
                 cleaned.as_ref().map_or((timestamps, samples), |(times, values)| (&times[..], &values[..]));
@@ -146,7 +119,7 @@ impl RowFunction for RangeCall {
     }
 }
 
-/// `align_to_steps(timestamps, samples)`: a plain selector evaluated on raw samples.
+/// `align_to_steps(samples)`: a plain selector evaluated on raw samples.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct AlignToSteps {
     /// `range_ms` is the lookback.
@@ -173,10 +146,11 @@ impl RowFunction for AlignToSteps {
     }
 
     fn evaluate(&self, arguments: &[ColumnarValue], row_count: usize) -> Result<ArrayRef, Error> {
-        let rows = SampleRows::read(arguments, 0, row_count)?;
+        let rows = samples_argument(arguments, 0, row_count)?;
+        let floats = rows.floats()?;
         let mut builder = CellsBuilder::with_capacity(self.windows.step_count, row_count);
         for row in 0..row_count {
-            let (timestamps, samples) = rows.row(row);
+            let (timestamps, samples) = floats.floats(row);
             if self.sample_times {
                 crate::kernels::align_to_steps_timed(timestamps, samples, &self.windows, |cell| {
                     builder.push(cell.map(|(_, time_ms)| time_ms as f64 / 1000.0));

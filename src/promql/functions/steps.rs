@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Float64Array, Int64Array, ListArray};
-use arrow::buffer::{OffsetBuffer, ScalarBuffer};
-use arrow::datatypes::{DataType, Field};
+use arrow::array::{Array, ArrayRef};
+use arrow::datatypes::DataType;
 use datafusion::logical_expr::ColumnarValue;
 
 use super::RowFunction;
-use super::columns::{CellsBuilder, cells_argument, float_item};
+use super::columns::{CellsBuilder, cells_argument};
 use crate::error::Error;
-use crate::model::{StepGrid, values_type};
+use crate::model::{
+    CounterResetHint, HistogramListBuilder, Sample, StepGrid, TimedHistogram, no_start_times, samples_column,
+    samples_type, values_type,
+};
 
 /// `repeat_steps(values)`: the one cell of a step-invariant row, at every step.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -39,40 +41,39 @@ impl RowFunction for RepeatSteps {
         }
         let mut builder = CellsBuilder::with_capacity(self.step_count, row_count);
         for row in 0..row_count {
-            let cell = input.cells.is_valid(row).then(|| input.cells.value(row));
+            let sample = input.sample(row, 0);
             for _ in 0..self.step_count {
-                builder.push(cell);
+                builder.push_sample(sample.clone());
             }
         }
         builder.finish(row_count)
     }
 }
 
-/// Which half of a samples table is made.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
-pub enum SampleHalf {
-    /// The times of the present cells.
-    Timestamps,
-    /// Their values.
-    Samples,
-}
-
-/// `samples_from_steps(values)`: the present cells of a grid as raw samples; a subquery's inner result.
+/// `samples_from_steps(values)`: the present cells of a grid as raw samples; a subquery's inner result. What is known of
+/// resets is forgotten: it was known of neighbours that need not be neighbours here.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct SamplesFromSteps {
     /// The grid of the cells.
     pub grid: StepGrid,
-    /// Times or values.
-    pub half: SampleHalf,
+}
+
+impl SamplesFromSteps {
+    fn histogram_samples(&self, items: &[TimedHistogram]) -> impl Iterator<Item = TimedHistogram> {
+        items.iter().map(|item| {
+            let step = usize::try_from(item.at).unwrap_or(0);
+            let mut histogram = Arc::clone(&item.histogram);
+            if !matches!(histogram.counter_reset_hint, CounterResetHint::Gauge | CounterResetHint::Unknown) {
+                Arc::make_mut(&mut histogram).counter_reset_hint = CounterResetHint::Unknown;
+            }
+            TimedHistogram { at: self.grid.time(step).0, start_time: None, histogram }
+        })
+    }
 }
 
 impl RowFunction for SamplesFromSteps {
     fn name(&self) -> String {
-        match self.half {
-            SampleHalf::Timestamps => "timestamps_from_steps",
-            SampleHalf::Samples => "samples_from_steps",
-        }
-        .to_owned()
+        "samples_from_steps".to_owned()
     }
 
     fn parameters(&self) -> String {
@@ -80,46 +81,31 @@ impl RowFunction for SamplesFromSteps {
     }
 
     fn return_type(&self, _argument_types: &[DataType]) -> Result<DataType, Error> {
-        Ok(match self.half {
-            SampleHalf::Timestamps => DataType::List(Arc::new(Field::new("item", DataType::Int64, true))),
-            SampleHalf::Samples => DataType::List(float_item()),
-        })
+        Ok(samples_type())
     }
 
     fn evaluate(&self, arguments: &[ColumnarValue], row_count: usize) -> Result<ArrayRef, Error> {
         let input = cells_argument(arguments, 0, row_count)?;
         let present_count = input.cells.len() - input.cells.null_count();
-        let mut offsets = Vec::with_capacity(row_count + 1);
-        offsets.push(0i32);
-        let (mut times, mut values) = (Vec::new(), Vec::new());
-        match self.half {
-            SampleHalf::Timestamps => times.reserve(present_count),
-            SampleHalf::Samples => values.reserve(present_count),
+        if i32::try_from(present_count).is_err() {
+            return Err(Error::execution("a subquery's result is too large"));
         }
-        let mut length = 0usize;
+        let (mut times, mut values) = (Vec::with_capacity(present_count), Vec::with_capacity(present_count));
+        let mut row_ends = Vec::with_capacity(row_count);
+        let mut histograms = HistogramListBuilder::default();
         for row in 0..row_count {
             for step in 0..input.step_count {
-                let at = row * input.step_count + step;
-                if input.cells.is_valid(at) {
-                    length += 1;
-                    match self.half {
-                        SampleHalf::Timestamps => times.push(self.grid.time(step).0),
-                        SampleHalf::Samples => values.push(input.cells.value(at)),
-                    }
+                if let Some(value) = input.float(row, step) {
+                    times.push(self.grid.time(step).0);
+                    values.push(value);
                 }
             }
-            offsets.push(i32::try_from(length).map_err(|_| Error::execution("a subquery's result is too large"))?);
+            row_ends.push(values.len());
+            self.histogram_samples(input.histograms(row)).for_each(|item| histograms.push(item));
+            histograms.finish_row();
         }
-        let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
-        Ok(match self.half {
-            SampleHalf::Timestamps => {
-                let item = Arc::new(Field::new("item", DataType::Int64, true));
-                Arc::new(ListArray::new(item, offsets, Arc::new(Int64Array::from(times)), None))
-            }
-            SampleHalf::Samples => {
-                Arc::new(ListArray::new(float_item(), offsets, Arc::new(Float64Array::from(values)), None))
-            }
-        })
+        let column = samples_column(&row_ends, times, values, no_start_times(row_count), histograms.finish());
+        Ok(Arc::new(column))
     }
 }
 
@@ -140,6 +126,7 @@ impl RowFunction for StepTimes {
     }
 
     fn evaluate(&self, arguments: &[ColumnarValue], row_count: usize) -> Result<ArrayRef, Error> {
-        cells_argument(arguments, 0, row_count)?.map_steps(|_, step, _| Some(self.grid.time(step).as_float_seconds()))
+        let seconds = |step| Some(Sample::Float(self.grid.time(step).as_float_seconds()));
+        cells_argument(arguments, 0, row_count)?.map_samples(|_, step, _| seconds(step))
     }
 }

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use arrow::array::{Array, BinaryArray, FixedSizeListArray, Float64Array};
+use arrow::array::{Array, BinaryArray, Float64Array, StructArray};
 use arrow::record_batch::RecordBatch;
 
 use crate::error::Error;
-use crate::model::{COLUMN_LABELS, COLUMN_VALUES, LabelsRef};
+use crate::model::{COLUMN_LABELS, COLUMN_VALUES, LabelsRef, Sample, TimedHistogram, ValuesColumn};
 use crate::promql::functions::labels::LabelSelection;
 
 /// All rows of an input.
@@ -14,6 +14,8 @@ use crate::promql::functions::labels::LabelSelection;
 pub struct Table {
     labels: BinaryArray,
     cells: Float64Array,
+    /// By row; empty where no row has any.
+    histograms: Vec<Vec<TimedHistogram>>,
     step_count: usize,
     batch: RecordBatch,
 }
@@ -22,8 +24,11 @@ impl Table {
     /// Fails on a batch that is no steps table.
     pub fn try_new(batch: RecordBatch) -> Result<Self, Error> {
         let labels = column::<BinaryArray>(&batch, COLUMN_LABELS)?;
-        let (cells, step_count) = cells_of(&batch, COLUMN_VALUES)?;
-        Ok(Self { labels, cells, step_count, batch })
+        let values = column::<StructArray>(&batch, COLUMN_VALUES)?;
+        let values = ValuesColumn::try_new(&values)?;
+        let histograms = values.histograms();
+        let histograms = if histograms.is_empty() { Vec::new() } else { histograms.rows()? };
+        Ok(Self { labels, cells: values.floats().clone(), histograms, step_count: values.step_count(), batch })
     }
 
     /// How many series.
@@ -41,24 +46,52 @@ impl Table {
         LabelsRef::new(self.labels.value(row))
     }
 
-    /// The value at a step, if there is one.
+    /// The number at a step, if there is one; there may be a histogram.
     #[inline]
     pub fn cell(&self, row: usize, step: usize) -> Option<f64> {
         let at = row * self.step_count + step;
         self.cells.is_valid(at).then(|| self.cells.value(at))
     }
 
+    /// Is any cell a histogram?
+    pub fn has_histograms(&self) -> bool {
+        !self.histograms.is_empty()
+    }
+
+    /// The histograms of a row, by step.
+    pub fn histograms(&self, row: usize) -> &[TimedHistogram] {
+        self.histograms.get(row).map_or(&[], Vec::as_slice)
+    }
+
+    /// Number or histogram at a step.
+    pub fn sample(&self, row: usize, step: usize) -> Option<Sample> {
+        if let Some(value) = self.cell(row, step) {
+            return Some(Sample::Float(value));
+        }
+        let own = self.histograms(row);
+        let at = own.binary_search_by_key(&(step as i64), |item| item.at).ok()?;
+        Some(Sample::Histogram(own[at].histogram.clone()))
+    }
+
+    /// Has the row a number or a histogram at this step?
+    #[inline]
+    pub fn is_present(&self, row: usize, step: usize) -> bool {
+        self.cells.is_valid(row * self.step_count + step)
+            || self.histograms(row).binary_search_by_key(&(step as i64), |item| item.at).is_ok()
+    }
+
     /// Has the row any sample?
     pub fn has_cell(&self, row: usize) -> bool {
-        match self.cells.nulls() {
+        let has_number = match self.cells.nulls() {
             None => self.step_count > 0,
             Some(nulls) => nulls.inner().slice(row * self.step_count, self.step_count).count_set_bits() > 0,
-        }
+        };
+        has_number || !self.histograms(row).is_empty()
     }
 
     /// Has any row a sample at this step?
     pub fn any_at(&self, step: usize) -> bool {
-        (0..self.row_count()).any(|row| self.cells.is_valid(row * self.step_count + step))
+        (0..self.row_count()).any(|row| self.is_present(row, step))
     }
 
     /// The batch it views.
@@ -73,17 +106,6 @@ fn column<A: Array + Clone + 'static>(batch: &RecordBatch, name: &str) -> Result
         .and_then(|column| column.as_any().downcast_ref::<A>())
         .cloned()
         .ok_or_else(|| Error::internal(format!("an operator's input has no column {name:?} of the expected type")))
-}
-
-fn cells_of(batch: &RecordBatch, name: &str) -> Result<(Float64Array, usize), Error> {
-    let list = column::<FixedSizeListArray>(batch, name)?;
-    let cells = list
-        .values()
-        .as_any()
-        .downcast_ref::<Float64Array>()
-        .ok_or_else(|| Error::internal("cells are not floats"))?
-        .clone();
-    Ok((cells, usize::try_from(list.value_length()).unwrap_or(0)))
 }
 
 /// Rows of a table by a part of their labels, groups in order of first appearance.

@@ -67,8 +67,8 @@ impl SeriesOperator for UniqueSeries {
         let mut builder = StepsTableBuilder::new(self.step_count);
         for rows in &series {
             for step in 0..self.step_count {
-                let mut cells = rows.iter().filter_map(|row| table.cell(*row, step));
-                builder.push_cell(cells.next());
+                let mut cells = rows.iter().filter_map(|row| table.sample(*row, step));
+                builder.push_sample(cells.next());
                 if cells.next().is_some() {
                     return Err(same_labelset());
                 }

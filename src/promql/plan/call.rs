@@ -11,8 +11,8 @@ use super::{Planner, not_supported};
 use crate::error::Error;
 use crate::kernels::{InstantFunction, RangeFunction, max_of, min_of};
 use crate::model::{
-    Annotation, COLUMN_LABELS, COLUMN_SAMPLES, COLUMN_TIMESTAMPS, COLUMN_VALUES, GoRegex, LabelsBuilder, MatchOp,
-    Matcher, StepGrid, quote_label_value,
+    Annotation, COLUMN_LABELS, COLUMN_SAMPLES, COLUMN_VALUES, GoRegex, LabelsBuilder, MatchOp, Matcher, StepGrid,
+    quote_label_value,
 };
 use crate::promql::functions::call;
 use crate::promql::functions::instant::{InstantCall, ScalarCall, ScalarFunctionKind};
@@ -129,7 +129,7 @@ impl Planner<'_> {
             parameter_span: parameters.first().map(|arg| arg.without_parens().span.clone()),
             annotations: self.context.annotations.clone(),
         };
-        let mut arguments = vec![col(COLUMN_LABELS), col(COLUMN_TIMESTAMPS), col(COLUMN_SAMPLES)];
+        let mut arguments = vec![col(COLUMN_LABELS), col(COLUMN_SAMPLES)];
         arguments.extend(with.arguments);
         let keeps_name = matches!(range_function, RangeFunction::LastOverTime | RangeFunction::FirstOverTime);
         let labels = if keeps_name { col(COLUMN_LABELS) } else { labels_without_name() };
@@ -201,7 +201,7 @@ impl Planner<'_> {
             parameter_span: None,
             annotations: self.context.annotations.clone(),
         };
-        let arguments = vec![col(COLUMN_LABELS), col(COLUMN_TIMESTAMPS), col(COLUMN_SAMPLES)];
+        let arguments = vec![col(COLUMN_LABELS), col(COLUMN_SAMPLES)];
         let present = project(plan, col(COLUMN_LABELS), call(present, arguments))?;
         apply(Absent { step_count: grid.step_count(), labels }, vec![present])
     }

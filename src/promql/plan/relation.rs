@@ -1,12 +1,11 @@
 //! Pieces of plans, and the only places where two plans are put together.
 
-use arrow::datatypes::DataType;
 use datafusion::common::{DataFusionError, ScalarValue};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, col, lit};
 
 use super::Error;
 use crate::kernels::ArithmeticOp;
-use crate::model::{COLUMN_LABELS, COLUMN_VALUES, StepGrid};
+use crate::model::{COLUMN_LABELS, COLUMN_VALUES, StepGrid, step_count_of_type};
 use crate::promql::functions::columns::cells_literal;
 use crate::promql::functions::instant::{BinaryWithScalar, CellOperator, Negate, ScalarSide};
 use crate::promql::functions::labels::{LabelSelection, NAME_LABELS, SelectLabels};
@@ -46,10 +45,7 @@ pub fn apply(operator: impl SeriesOperator, inputs: Vec<LogicalPlan>) -> Result<
 
 /// How many cells a row of a plan has; `None` for a samples table.
 fn step_count_of(plan: &LogicalPlan) -> Option<usize> {
-    match plan.schema().field_with_unqualified_name(COLUMN_VALUES).ok()?.data_type() {
-        DataType::FixedSizeList(_, length) => usize::try_from(*length).ok(),
-        _ => None,
-    }
+    step_count_of_type(plan.schema().field_with_unqualified_name(COLUMN_VALUES).ok()?.data_type())
 }
 
 /// DataFusion would join and unite lists of different lengths without a word.

@@ -9,9 +9,7 @@ use super::relation::{map_values, plan_error, project};
 use super::{PlannedValue, Planner, not_supported};
 use crate::error::Error;
 use crate::kernels::RangeWindows;
-use crate::model::{
-    COLUMN_LABELS, COLUMN_SAMPLES, COLUMN_TIMESTAMPS, DurationMs, SelectForm, SelectRequest, StepGrid, TimestampMs,
-};
+use crate::model::{COLUMN_LABELS, COLUMN_SAMPLES, DurationMs, SelectForm, SelectRequest, StepGrid, TimestampMs};
 use crate::promql::functions::call;
 use crate::promql::functions::range::AlignToSteps;
 use crate::promql::functions::steps::RepeatSteps;
@@ -66,7 +64,7 @@ impl Planner<'_> {
                 let samples = self.scan(selector, SelectForm::Samples { start, end: grid.last() }, column)?;
                 let windows = windows_on(grid, grid, DurationMs(0), lookback);
                 let align = AlignToSteps { windows, sample_times: column == SeriesColumn::SampleTimes };
-                let cells = call(align, vec![col(COLUMN_TIMESTAMPS), col(COLUMN_SAMPLES)]);
+                let cells = call(align, vec![col(COLUMN_SAMPLES)]);
                 project(samples, col(COLUMN_LABELS), cells)
             }
         }

@@ -10,11 +10,9 @@ use super::relation::plan_error;
 use super::selector::{RangePlan, covered, fixed_window, windows_on};
 use crate::error::{Error, ErrorKind};
 use crate::kernels::RangeWindows;
-use crate::model::{
-    COLUMN_LABELS, COLUMN_SAMPLES, COLUMN_TIMESTAMPS, COLUMN_VALUES, DurationMs, StepGrid, TimestampMs, samples_schema,
-};
+use crate::model::{COLUMN_LABELS, COLUMN_SAMPLES, COLUMN_VALUES, DurationMs, StepGrid, TimestampMs, samples_schema};
 use crate::promql::functions::call;
-use crate::promql::functions::steps::{SampleHalf, SamplesFromSteps};
+use crate::promql::functions::steps::SamplesFromSteps;
 use crate::syntax::Subquery;
 
 impl Planner<'_> {
@@ -44,13 +42,9 @@ impl Planner<'_> {
             }
             Some(inner) => {
                 let steps = self.plan_vector(&subquery.expr, inner)?;
-                let half = |half| call(SamplesFromSteps { grid: inner, half }, vec![col(COLUMN_VALUES)]);
+                let samples = call(SamplesFromSteps { grid: inner }, vec![col(COLUMN_VALUES)]);
                 LogicalPlanBuilder::from(steps)
-                    .project(vec![
-                        col(COLUMN_LABELS).alias(COLUMN_LABELS),
-                        half(SampleHalf::Timestamps).alias(COLUMN_TIMESTAMPS),
-                        half(SampleHalf::Samples).alias(COLUMN_SAMPLES),
-                    ])
+                    .project(vec![col(COLUMN_LABELS).alias(COLUMN_LABELS), samples.alias(COLUMN_SAMPLES)])
                     .and_then(LogicalPlanBuilder::build)
                     .map_err(plan_error)?
             }

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BinaryArray, MapArray, MapBuilder, MapFieldNames, StringBuilder};
+use arrow::array::{ArrayRef, BinaryArray, MapArray, MapBuilder, MapFieldNames, StringBuilder, StructArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::ipc::writer::StreamWriter;
@@ -62,16 +62,21 @@ fn ipc_error(error: &ArrowError) -> Error {
     Error::internal(format!("cannot write the answer as Arrow: {error}"))
 }
 
-/// The schema with the labels as a map.
+/// The schema with the labels as a map, and the fields of samples and values as columns of their own.
 fn edge_schema(schema: &Schema) -> Schema {
-    let fields = schema.fields().iter().map(|field| {
-        if field.name() == COLUMN_LABELS {
-            Arc::new(Field::new(COLUMN_LABELS, labels_type(), false))
-        } else {
-            Arc::clone(field)
+    let mut fields = Vec::new();
+    for field in schema.fields() {
+        match (field.name().as_str(), field.data_type()) {
+            (COLUMN_LABELS, _) => fields.push(Arc::new(Field::new(COLUMN_LABELS, labels_type(), false))),
+            (name, DataType::Struct(inner)) => fields.extend(inner.iter().map(|inner| {
+                // The numbers bear the name of the whole.
+                let edge_name = if inner.name() == "floats" { name } else { inner.name() };
+                Arc::new(inner.as_ref().clone().with_name(edge_name))
+            })),
+            _ => fields.push(Arc::clone(field)),
         }
-    });
-    Schema::new(fields.collect::<Vec<_>>())
+    }
+    Schema::new(fields)
 }
 
 fn labels_type() -> DataType {
@@ -82,14 +87,17 @@ fn labels_type() -> DataType {
 }
 
 fn edge_batch(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Error> {
-    let columns = batch.schema_ref().fields().iter().zip(batch.columns()).map(|(field, column)| {
-        if field.name() != COLUMN_LABELS {
-            return Ok(Arc::clone(column));
+    let mut columns = Vec::new();
+    for (field, column) in batch.schema_ref().fields().iter().zip(batch.columns()) {
+        if field.name() == COLUMN_LABELS {
+            let labels = column.as_any().downcast_ref::<BinaryArray>();
+            columns.push(labels_map(labels.ok_or_else(|| Error::internal("labels are not Binary"))?)?);
+        } else if let Some(fields) = column.as_any().downcast_ref::<StructArray>() {
+            columns.extend(fields.columns().iter().map(Arc::clone));
+        } else {
+            columns.push(Arc::clone(column));
         }
-        let labels = column.as_any().downcast_ref::<BinaryArray>();
-        labels_map(labels.ok_or_else(|| Error::internal("labels are not Binary"))?)
-    });
-    let columns = columns.collect::<Result<Vec<_>, Error>>()?;
+    }
     RecordBatch::try_new(Arc::clone(schema), columns).map_err(|error| ipc_error(&error))
 }
 
