@@ -16,6 +16,7 @@ mod instant_function;
 mod kahan_sum;
 mod kernel_error;
 mod lookback;
+pub mod native_histogram;
 mod over_time_functions;
 mod quantile;
 mod range_function;

@@ -29,7 +29,8 @@ pub use matcher::{CompiledMatcher, CompiledMatchers, MatchOp, Matcher};
 pub use metric_metadata::MetricMetadata;
 pub use native_histogram::{
     BucketSpan, Buckets, CUSTOM_BUCKETS_SCHEMA, CounterResetHint, EXPONENTIAL_SCHEMA_MAX, EXPONENTIAL_SCHEMA_MIN,
-    HistogramList, HistogramListBuilder, NativeHistogram, Sample, TimedHistogram, histogram_list_type, histogram_size,
+    HistogramBucket, HistogramList, HistogramListBuilder, NativeHistogram, Sample, TimedHistogram, bucket_bound,
+    histogram_list_type, histogram_size,
 };
 pub use query_context::QueryContext;
 pub use query_value::QueryValue;

@@ -3,10 +3,14 @@
 //! Follows Prometheus' `FloatHistogram`: absolute bucket counts as floats, exponential schemas -4 to 8 and custom buckets
 //! (schema -53). The arithmetic lives in `kernels/`; here is only what a histogram is.
 
+mod bounds;
+mod buckets;
 mod column;
 
 use std::sync::Arc;
 
+pub use bounds::bucket_bound;
+pub use buckets::HistogramBucket;
 pub use column::{HistogramList, HistogramListBuilder, TimedHistogram, histogram_list_type, histogram_size};
 
 use super::is_stale;
