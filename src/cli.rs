@@ -353,8 +353,7 @@ fn command() -> clap::Command {
 /// Features that change every answer and that the engine does not have yet: to accept them would be a silent wrong answer.
 /// (`promql-extended-range-selectors` may be on: its modifiers are refused where they are used.)
 fn refuse_features_not_built(names: &[String]) -> Result<(), String> {
-    const NOT_BUILT_FEATURES: [&str; 3] =
-        ["promql-delayed-name-removal", "type-and-unit-labels", "use-start-timestamps"];
+    const NOT_BUILT_FEATURES: [&str; 1] = ["use-start-timestamps"];
     match names.iter().map(|name| name.trim()).find(|name| NOT_BUILT_FEATURES.contains(name)) {
         Some(name) => Err(format!("--enable-feature={name} is not built yet")),
         None => Ok(()),
@@ -433,6 +432,8 @@ impl ServeFlags {
                 "promql-experimental-functions" => features.experimental_functions = true,
                 "promql-extended-range-selectors" => features.extended_range_selectors = true,
                 "promql-binop-fill-modifiers" => features.binop_fill_modifiers = true,
+                "promql-delayed-name-removal" => features.delayed_name_removal = true,
+                "type-and-unit-labels" => features.type_and_unit_labels = true,
                 name if FEATURES_WITHOUT_EFFECT.contains(&name) => {
                     warnings.push(format!("--enable-feature: {name:?} has no effect in a gateway"));
                 }
@@ -565,6 +566,15 @@ mod tests {
     }
 
     #[test]
+    fn features_that_change_answers_are_off_unless_named() {
+        assert_eq!(flags("").features(), (Features::default(), vec![]));
+        let (features, warnings) =
+            flags("--enable-feature=promql-delayed-name-removal, --enable-feature type-and-unit-labels").features();
+        assert!(features.delayed_name_removal && features.type_and_unit_labels && !features.use_start_timestamps);
+        assert!(warnings.is_empty());
+    }
+
+    #[test]
     fn bad_command_lines_exit_with_1_and_say_why() {
         for (line, why) in [
             ("--nosuch", "unexpected argument '--nosuch'"),
@@ -585,7 +595,7 @@ mod tests {
             ("--web.config.file=x.yml", "--web.config.file is not built yet"),
             ("--rules.alert.resend-delay=2m", "--rules.alert.resend-delay is not built yet"),
             ("--rules.alertbackfill", "--rules.alertbackfill is not built yet"),
-            ("--enable-feature=agent,type-and-unit-labels", "--enable-feature=type-and-unit-labels is not built yet"),
+            ("--enable-feature=agent,use-start-timestamps", "--enable-feature=use-start-timestamps is not built yet"),
             ("nosuch", "unrecognized subcommand 'nosuch'"),
         ] {
             let exit = read(line).expect_err(line);

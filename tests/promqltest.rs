@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use quiver::query::EngineOptions;
+use quiver::syntax::Features;
 use quiver::testing::promqltest::{RunOptions, run_files};
 
 fn test_files(folder: &Path) -> Vec<PathBuf> {
@@ -20,13 +22,34 @@ async fn our_own_cases_pass() {
     assert_eq!(report.counts().failed, 0, "\n{report}");
 }
 
-/// Our own files hold for a server with default flags.
+/// Our own files hold for a server with default flags, but for those in a folder of a feature.
 fn default_server() -> RunOptions {
-    RunOptions { engine: quiver::query::EngineOptions::default(), ..RunOptions::default() }
+    server_with(Features::default())
+}
+
+fn server_with(features: Features) -> RunOptions {
+    let engine = EngineOptions { features, ..EngineOptions::default() };
+    RunOptions { engine, ..RunOptions::default() }
+}
+
+#[tokio::test]
+async fn our_own_cases_of_a_feature_pass_with_it_and_not_without() {
+    let off = Features::default();
+    for (folder, features) in [
+        ("tests/promqltest/delayed_name_removal", Features { delayed_name_removal: true, ..off }),
+        ("tests/promqltest/type_and_unit_labels", Features { type_and_unit_labels: true, ..off }),
+    ] {
+        let files = test_files(Path::new(folder));
+        assert!(!files.is_empty(), "{folder}: the files are part of the project");
+        let report = run_files(&files, &server_with(features)).await;
+        assert_eq!(report.counts().failed, 0, "\n{report}");
+        let report = run_files(&files, &default_server()).await;
+        assert_ne!(report.counts().failed, 0, "{folder}: the feature changes nothing");
+    }
 }
 
 /// So many of the 1,562 cases passed when this was last looked at; the number only ever grows.
-const CONFORMANCE_PASSED_MIN: usize = 782;
+const CONFORMANCE_PASSED_MIN: usize = 790;
 
 #[tokio::test]
 async fn prometheus_own_cases_pass_or_are_explained() {

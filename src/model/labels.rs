@@ -12,6 +12,10 @@
 //! An ended text is smaller than any longer text that begins with it, so comparing encoded sets as bytes is Prometheus'
 //! `labels.Compare`: name, value, name, value …, fewer labels first. The empty set is zero bytes. Nobody outside of this
 //! file knows these bytes.
+//!
+//! A plan with delayed name removal marks series whose metric name goes at the end. The mark travels in front of the set as
+//! a label with an empty name, which no set from outside can have. It is no label: accessors, subsets and texts pass over
+//! it. Only whoever copies whole bytes hands it on, and whoever compares whole bytes sees it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -25,6 +29,9 @@ pub const METRIC_NAME: &str = "__name__";
 
 const END: u8 = 0;
 const ESCAPE: u8 = 1;
+
+/// An empty name with the value `1`.
+const NAME_DROPPED: [u8; 3] = [END, b'1', END];
 
 /// Why bytes are not a label set.
 #[derive(Debug, Error, PartialEq, Eq, Clone, Copy)]
@@ -162,6 +169,13 @@ impl EncodedLabels {
     /// Gives the buffer up.
     pub fn into_bytes(self) -> Vec<u8> {
         self.0
+    }
+
+    /// The same set with the mark that its metric name goes at the end.
+    pub fn with_name_dropped(&self) -> Self {
+        let mut bytes = Vec::with_capacity(NAME_DROPPED.len() + self.0.len());
+        self.as_ref().write_with_name_dropped(&mut bytes);
+        Self(bytes)
     }
 }
 
@@ -330,6 +344,29 @@ impl<'a> LabelsRef<'a> {
         self.0
     }
 
+    /// Is it marked: will the metric name go at the end?
+    pub fn is_name_dropped(self) -> bool {
+        self.0.starts_with(&NAME_DROPPED)
+    }
+
+    /// The same set without the mark.
+    pub fn without_mark(self) -> Self {
+        Self(self.0.strip_prefix(&NAME_DROPPED).unwrap_or(self.0))
+    }
+
+    /// Appends the mark if the set has it. What is appended next is the marked set.
+    pub fn write_mark(self, out: &mut Vec<u8>) {
+        if self.is_name_dropped() {
+            out.extend_from_slice(&NAME_DROPPED);
+        }
+    }
+
+    /// Appends the set with the mark.
+    pub fn write_with_name_dropped(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&NAME_DROPPED);
+        out.extend_from_slice(self.without_mark().0);
+    }
+
     /// Pairs in name order, unescaped.
     pub fn iter(self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> {
         self.raw_pairs().map(|pair| (decode_text(pair.name()), decode_text(pair.value())))
@@ -347,7 +384,7 @@ impl<'a> LabelsRef<'a> {
 
     /// Is it the empty set?
     pub fn is_empty(self) -> bool {
-        self.0.is_empty()
+        self.without_mark().0.is_empty()
     }
 
     /// An owned, decoded set.
@@ -374,7 +411,7 @@ impl<'a> LabelsRef<'a> {
     }
 
     fn raw_pairs(self) -> RawPairs<'a> {
-        RawPairs(self.0)
+        RawPairs(self.without_mark().0)
     }
 }
 
@@ -539,6 +576,38 @@ mod tests {
             prop_assert_eq!(kept.get(&name), labels.get(&name));
             prop_assert_eq!(kept.len() + LabelsRef::new(&dropped).to_labels().len(), labels.len());
         }
+    }
+
+    #[test]
+    fn the_mark_of_a_dropped_name_is_no_label() {
+        let plain = Labels::from_pairs([("__name__", "up"), ("job", "a")]).encode();
+        let marked = plain.with_name_dropped();
+        let (plain, marked) = (plain.as_ref(), marked.as_ref());
+        assert!(marked.is_name_dropped() && !plain.is_name_dropped());
+        assert_eq!((marked.without_mark(), plain.without_mark()), (plain, plain));
+        assert_eq!(marked.to_labels(), plain.to_labels());
+        assert_eq!((marked.to_string(), marked.get("")), (plain.to_string(), None));
+        assert!(LabelsRef::new(&NAME_DROPPED).is_empty());
+        let names = LabelNames::new(["job", ""]);
+        for write in [LabelsRef::write_keeping, LabelsRef::write_dropping] {
+            let (mut of_marked, mut of_plain) = (Vec::new(), Vec::new());
+            write(marked, &names, &mut of_marked);
+            write(plain, &names, &mut of_plain);
+            assert_eq!(of_marked, of_plain);
+        }
+        for labels in [marked, plain] {
+            let mut copy = Vec::new();
+            labels.write_mark(&mut copy);
+            labels.write_dropping(&LabelNames::default(), &mut copy);
+            assert_eq!(copy, labels.as_bytes());
+        }
+    }
+
+    #[test]
+    fn the_mark_of_a_dropped_name_cannot_come_from_outside() {
+        let marked = Labels::from_pairs([("a", "b")]).encode().with_name_dropped();
+        assert_eq!(LabelsRef::try_new(marked.as_bytes()), Err(LabelsError::Empty));
+        assert_eq!(LabelsRef::try_new(&NAME_DROPPED), Err(LabelsError::Empty));
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub use duration::{DurationMs, ParseDurationError};
 pub use go_regex::{GoRegex, GoRegexError};
 pub use labels::{
     EncodedLabelName, EncodedLabels, EncodedLabelsBuilder, LabelNames, LabelPairsError, Labels, LabelsBuilder,
-    LabelsError, LabelsRef,
+    LabelsError, LabelsRef, METRIC_NAME,
 };
 pub use matcher::{CompiledMatcher, CompiledMatchers, MatchOp, Matcher};
 pub use metric_metadata::MetricMetadata;

@@ -10,12 +10,70 @@ use datafusion::logical_expr::ColumnarValue;
 use super::RowFunction;
 use super::columns::labels_argument;
 use crate::error::Error;
-use crate::model::{GoRegex, LabelNames, LabelsBuilder, LabelsRef};
+use crate::model::{GoRegex, LabelNames, LabelsBuilder, LabelsRef, METRIC_NAME};
 
 /// What goes when a metric name goes: the name, and the type and unit that belong to it.
 pub static NAME_LABELS: LazyLock<LabelNames> = LazyLock::new(|| LabelNames::new(["__name__", "__type__", "__unit__"]));
 
-/// Which labels of a set stay.
+/// When a series loses the name that is no longer true of it.
+#[derive(Debug, Copy, Clone, PartialEq, Eq, Hash)]
+pub enum NameRemoval {
+    /// In the function that makes the name untrue: Prometheus without flags.
+    AtOnce,
+    /// At the end of the query, with `promql-delayed-name-removal`; until then the series is marked.
+    AtEnd,
+}
+
+impl NameRemoval {
+    /// Appends the labels of a series that has just lost its name.
+    pub fn write(self, labels: LabelsRef<'_>, out: &mut Vec<u8>) {
+        match self {
+            Self::AtOnce => labels.write_dropping(&NAME_LABELS, out),
+            Self::AtEnd => labels.write_with_name_dropped(out),
+        }
+    }
+}
+
+/// `name_marked(labels)`: the name goes at the end.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct MarkName;
+
+impl RowFunction for MarkName {
+    fn name(&self) -> String {
+        "name_marked".to_owned()
+    }
+
+    fn return_type(&self, _argument_types: &[DataType]) -> Result<DataType, Error> {
+        Ok(DataType::Binary)
+    }
+
+    fn evaluate(&self, arguments: &[ColumnarValue], row_count: usize) -> Result<ArrayRef, Error> {
+        map_labels(arguments, row_count, |labels, out| NameRemoval::AtEnd.write(labels, out))
+    }
+}
+
+/// `marked_names_dropped(labels)`: the end of a query, where marked series lose their names.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct DropMarkedNames;
+
+impl RowFunction for DropMarkedNames {
+    fn name(&self) -> String {
+        "marked_names_dropped".to_owned()
+    }
+
+    fn return_type(&self, _argument_types: &[DataType]) -> Result<DataType, Error> {
+        Ok(DataType::Binary)
+    }
+
+    fn evaluate(&self, arguments: &[ColumnarValue], row_count: usize) -> Result<ArrayRef, Error> {
+        map_labels(arguments, row_count, |labels, out| match labels.is_name_dropped() {
+            true => labels.write_dropping(&NAME_LABELS, out),
+            false => out.extend_from_slice(labels.as_bytes()),
+        })
+    }
+}
+
+/// Which labels of a set stay. The mark of a name that goes at the end is no label: it is never written.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum LabelSelection {
     /// Only the named ones.
@@ -43,7 +101,7 @@ impl LabelSelection {
     }
 }
 
-/// `labels_keep(labels)`, `labels_drop(labels)`.
+/// `labels_keep(labels)`, `labels_drop(labels)`. A marked name stays marked.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct SelectLabels(pub LabelSelection);
 
@@ -67,7 +125,10 @@ impl RowFunction for SelectLabels {
     }
 
     fn evaluate(&self, arguments: &[ColumnarValue], row_count: usize) -> Result<ArrayRef, Error> {
-        map_labels(arguments, row_count, |labels, out| self.0.write(labels, out))
+        map_labels(arguments, row_count, |labels, out| {
+            labels.write_mark(out);
+            self.0.write(labels, out);
+        })
     }
 }
 
@@ -85,6 +146,16 @@ fn map_labels(
         builder.append_value(&bytes);
     }
     Ok(Arc::new(builder.finish()))
+}
+
+/// Appends the labels with one more. A series that is given a name keeps it: it is not marked any longer.
+fn write_with_label(labels: LabelsRef<'_>, name: &str, value: &str, out: &mut Vec<u8>) {
+    if name != METRIC_NAME {
+        labels.write_mark(out);
+    }
+    let mut builder = LabelsBuilder::from(&labels.to_labels());
+    builder.set(name, value);
+    out.extend_from_slice(builder.finish().encode().as_bytes());
 }
 
 /// `label_replace(labels)`.
@@ -138,11 +209,7 @@ impl RowFunction for LabelReplace {
             let source = labels.get(&self.source).unwrap_or_default();
             match self.regex.expand(&source, &self.replacement) {
                 None => out.extend_from_slice(labels.as_bytes()),
-                Some(value) => {
-                    let mut builder = LabelsBuilder::from(&labels.to_labels());
-                    builder.set(&self.destination, &value);
-                    out.extend_from_slice(builder.finish().encode().as_bytes());
-                }
+                Some(value) => write_with_label(labels, &self.destination, &value, out),
             }
         })
     }
@@ -175,9 +242,7 @@ impl RowFunction for LabelJoin {
     fn evaluate(&self, arguments: &[ColumnarValue], row_count: usize) -> Result<ArrayRef, Error> {
         map_labels(arguments, row_count, |labels, out| {
             let values: Vec<_> = self.sources.iter().map(|name| labels.get(name).unwrap_or_default()).collect();
-            let mut builder = LabelsBuilder::from(&labels.to_labels());
-            builder.set(&self.destination, &values.join(&self.separator));
-            out.extend_from_slice(builder.finish().encode().as_bytes());
+            write_with_label(labels, &self.destination, &values.join(&self.separator), out);
         })
     }
 }

@@ -8,8 +8,36 @@ use super::RowFunction;
 use super::columns::{CellsBuilder, ScalarArgument, labels_argument, samples_argument};
 use crate::error::Error;
 use crate::kernels::{RangeFunction, RangeWindows, StepScalar, align_to_steps, evaluate_range_function, remove_stale};
-use crate::model::{Annotation, AnnotationSink, LabelsRef, values_type};
+use crate::model::{Annotation, AnnotationSink, LabelsRef, METRIC_NAME, values_type};
 use crate::syntax::Span;
+
+/// How a metric shows that it is a counter.
+///
+/// Source: Prometheus v3.14 promql/engine.go, after the loop over range functions.
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
+pub enum CounterSign {
+    /// By its name's end.
+    NameSuffix,
+    /// By its `__type__`, with the feature `type-and-unit-labels`.
+    TypeLabel,
+}
+
+impl CounterSign {
+    fn what_is_wrong(self, name: &str, labels: LabelsRef<'_>) -> Option<String> {
+        match self {
+            Self::NameSuffix => {
+                let like_counter = ["_total", "_sum", "_count", "_bucket"].iter().any(|suffix| name.ends_with(suffix));
+                (!like_counter).then(|| format!("name does not end in _total/_sum/_count/_bucket: {name:?}"))
+            }
+            Self::TypeLabel => {
+                let found = labels.get("__type__").unwrap_or_default();
+                (!matches!(&*found, "counter" | "histogram")).then(|| {
+                    format!("__type__ label is not set to \"counter\" or \"histogram\", got {found:?}: {name:?}")
+                })
+            }
+        }
+    }
+}
 
 /// `prom_rate(labels, samples, parameters…)` and its siblings.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -20,6 +48,8 @@ pub struct RangeCall {
     pub windows: RangeWindows,
     /// Where the call's range argument stands in the query.
     pub span: Span,
+    /// How a metric shows that it is a counter.
+    pub counter_sign: CounterSign,
     /// Where the first parameter stands, for functions that warn about it.
     pub parameter_span: Option<Span>,
     /// Who is told of warnings.
@@ -27,13 +57,11 @@ pub struct RangeCall {
 }
 
 impl RangeCall {
-    /// Says so if a rate is taken of something that is not named like a counter.
+    /// Says so if a rate is taken of something that does not show that it is a counter.
     fn note_non_counter(&self, labels: LabelsRef<'_>) {
-        let name = labels.get("__name__").unwrap_or_default();
-        let like_counter = ["_total", "_sum", "_count", "_bucket"].iter().any(|suffix| name.ends_with(suffix));
-        if !name.is_empty() && !like_counter {
-            let text =
-                format!("metric might not be a counter, name does not end in _total/_sum/_count/_bucket: {name:?}");
+        let name = labels.get(METRIC_NAME).filter(|name| !name.is_empty());
+        if let Some(wrong) = name.and_then(|name| self.counter_sign.what_is_wrong(&name, labels)) {
+            let text = format!("metric might not be a counter, {wrong}");
             self.annotations.add(Annotation::promql_info(text, self.span.clone()));
         }
     }

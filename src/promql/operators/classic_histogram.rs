@@ -10,7 +10,7 @@ use super::{SeriesOperator, Table};
 use crate::error::Error;
 use crate::kernels::{Bucket, bucket_fraction, bucket_quantile};
 use crate::model::{Annotation, AnnotationSink, LabelNames, LabelsRef, StepGrid, StepsTableBuilder, TimestampMs};
-use crate::promql::functions::labels::NAME_LABELS;
+use crate::promql::functions::labels::NameRemoval;
 use crate::promql::functions::range::{format_go_g, invalid_quantile};
 use crate::syntax::Span;
 
@@ -34,15 +34,17 @@ pub struct ClassicHistogram {
     pub vector_span: Span,
     /// The steps.
     pub grid: StepGrid,
-    /// Do notes on bad buckets name the metric? In Prometheus only where delayed name removal is on.
-    pub notes_name_metrics: bool,
+    /// When names go. Only where they go at the end do notes on bad buckets name the metric.
+    pub name_removal: NameRemoval,
+    /// What becomes of histograms of different names but the same labels.
+    pub duplicates: Duplicates,
     /// Who is told of bad buckets.
     pub annotations: AnnotationSink,
 }
 
 /// The bucket series of one histogram.
 struct Histogram {
-    /// Result labels: without `le` and the name.
+    /// Result labels: without `le`, and without the name or marked.
     labels: Vec<u8>,
     /// The metric name where notes name it, else empty.
     noted_name: String,
@@ -108,7 +110,7 @@ impl SeriesOperator for ClassicHistogram {
         }
         repairs.into_iter().for_each(|(name, repair)| self.note_repair(name, &repair));
         // Histograms of different names but the same labels meet here.
-        let unique = UniqueSeries { step_count, duplicates: Duplicates::GlueDisjoint };
+        let unique = UniqueSeries { step_count, duplicates: self.duplicates };
         unique.evaluate(&[Table::try_new(builder.finish())?])
     }
 }
@@ -129,7 +131,7 @@ impl ClassicHistogram {
         let mut histograms: Vec<Histogram> = Vec::new();
         for row in (0..table.row_count()).filter(|row| table.has_cell(*row)) {
             let labels = table.labels(row);
-            let name = labels.get("__name__").filter(|_| self.notes_name_metrics).unwrap_or_default();
+            let name = labels.get("__name__").filter(|_| self.name_removal == NameRemoval::AtEnd).unwrap_or_default();
             let le = labels.get("le").unwrap_or_default();
             let Some(upper_bound) = parse_bound(&le) else {
                 let metric = named_metric(&name);
@@ -143,7 +145,7 @@ impl ClassicHistogram {
             let at = *index.entry(key.clone()).or_insert(next);
             if at == next {
                 let mut result = Vec::new();
-                LabelsRef::new(&key).write_dropping(&NAME_LABELS, &mut result);
+                self.name_removal.write(LabelsRef::new(&key), &mut result);
                 histograms.push(Histogram { labels: result, noted_name: name.into_owned(), buckets: Vec::new() });
             }
             histograms[at].buckets.push((upper_bound, row));

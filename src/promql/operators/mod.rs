@@ -8,6 +8,7 @@ mod absent;
 mod classic_histogram;
 mod count_values;
 mod exec;
+mod name_marks;
 mod node;
 mod quantile;
 mod scalar_of;
@@ -21,6 +22,7 @@ mod vector_match;
 pub use absent::Absent;
 pub use classic_histogram::{ClassicHistogram, HistogramCall};
 pub use count_values::CountValues;
+pub use name_marks::UniteNameMarks;
 pub use node::{SeriesNode, SeriesPlanner};
 pub use quantile::GroupQuantile;
 pub use scalar_of::ScalarOf;
@@ -29,7 +31,7 @@ pub use sort_vector::{SortByLabel, SortVector};
 pub use table::{Grouping, Table};
 pub use top::{Parameter, Top, TopKind};
 pub use unique_series::{Duplicates, UniqueSeries};
-pub use vector_match::{VectorMatch, match_group};
+pub use vector_match::{ResultName, VectorMatch, match_group};
 
 use std::fmt::Debug;
 

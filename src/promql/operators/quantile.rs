@@ -45,14 +45,17 @@ impl SeriesOperator for GroupQuantile {
         }
         let grouping = Grouping::by(table, &self.grouping);
         let mut builder = StepsTableBuilder::new(self.step_count);
-        let mut values = Vec::new();
+        let (mut values, mut labels) = (Vec::new(), Vec::new());
         for (key, rows) in grouping.keys.iter().zip(&grouping.rows) {
             for (step, q) in quantiles.iter().enumerate() {
                 values.clear();
                 values.extend(rows.iter().filter_map(|row| table.cell(*row, step)));
                 builder.push_cell((!values.is_empty()).then(|| quantile(*q, &mut values)));
             }
-            builder.finish_series(key);
+            labels.clear();
+            table.labels(rows[0]).write_mark(&mut labels);
+            labels.extend_from_slice(key);
+            builder.finish_series(&labels);
         }
         Ok(builder.finish())
     }

@@ -26,6 +26,8 @@ pub struct SetOperator {
     pub kind: SetOperatorKind,
     /// The labels that make a match group.
     pub matching: LabelSelection,
+    /// What becomes of a label set that `or` takes from both sides.
+    pub duplicates: Duplicates,
     /// Steps a row.
     pub step_count: usize,
 }
@@ -52,7 +54,7 @@ impl SeriesOperator for SetOperator {
                 }
                 self.write_masked(right, left, Wanted::Absent, &mut builder);
                 // The same label set may come from both sides, at different steps.
-                let unique = UniqueSeries { step_count: self.step_count, duplicates: Duplicates::GlueDisjoint };
+                let unique = UniqueSeries { step_count: self.step_count, duplicates: self.duplicates };
                 return unique.evaluate(&[Table::try_new(builder.finish())?]);
             }
         }

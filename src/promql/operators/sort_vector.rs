@@ -68,7 +68,8 @@ impl SeriesOperator for SortByLabel {
                 .labels
                 .iter()
                 .map(|name| natural_order(&a.get(name).unwrap_or_default(), &b.get(name).unwrap_or_default()));
-            let order = by_label.fold(Ordering::Equal, Ordering::then).then_with(|| a.cmp(&b));
+            let order =
+                by_label.fold(Ordering::Equal, Ordering::then).then_with(|| a.without_mark().cmp(&b.without_mark()));
             if self.descending { order.reverse() } else { order }
         });
         let indices = UInt64Array::from_iter_values(rows.into_iter().map(|row| row as u64));

@@ -16,9 +16,12 @@ pub enum Duplicates {
     Refuse,
     /// Rows without a common step become one series; a common step is an error.
     GlueDisjoint,
+    /// Nothing: the end of the query looks at them.
+    Keep,
 }
 
-/// The check that Prometheus makes wherever label sets may have become equal.
+/// The check that Prometheus makes wherever label sets may have become equal. Marked and unmarked rows of the same labels are
+/// equal; the one that has the first sample decides whether their series is marked.
 #[derive(Debug)]
 pub struct UniqueSeries {
     /// Steps a row.
@@ -35,8 +38,10 @@ pub fn same_labelset() -> Error {
 impl SeriesOperator for UniqueSeries {
     fn describe(&self) -> String {
         let mut text = String::from("unique_series");
-        if self.duplicates == Duplicates::Refuse {
-            write!(text, " (refuse duplicates)").expect("a String takes everything");
+        match self.duplicates {
+            Duplicates::Refuse => write!(text, " (refuse duplicates)").expect("a String takes everything"),
+            Duplicates::Keep => write!(text, " (keep duplicates)").expect("a String takes everything"),
+            Duplicates::GlueDisjoint => {}
         }
         text
     }
@@ -47,11 +52,14 @@ impl SeriesOperator for UniqueSeries {
 
     fn evaluate(&self, inputs: &[Table]) -> Result<RecordBatch, Error> {
         let table = &inputs[0];
+        if self.duplicates == Duplicates::Keep {
+            return Ok(table.batch().clone());
+        }
         let mut first_row: HashMap<&[u8], usize> = HashMap::with_capacity(table.row_count());
         let mut series: Vec<Vec<usize>> = Vec::with_capacity(table.row_count());
         let mut repeated = false;
         for row in (0..table.row_count()).filter(|row| table.has_cell(*row)) {
-            let index = *first_row.entry(table.labels(row).as_bytes()).or_insert(series.len());
+            let index = *first_row.entry(table.labels(row).without_mark().as_bytes()).or_insert(series.len());
             if index == series.len() {
                 series.push(vec![row]);
             } else if self.duplicates == Duplicates::Refuse {
@@ -66,14 +74,16 @@ impl SeriesOperator for UniqueSeries {
         }
         let mut builder = StepsTableBuilder::new(self.step_count);
         for rows in &series {
+            let mut first = None;
             for step in 0..self.step_count {
+                first = first.or_else(|| rows.iter().find(|row| table.is_present(**row, step)));
                 let mut cells = rows.iter().filter_map(|row| table.sample(*row, step));
                 builder.push_sample(cells.next());
                 if cells.next().is_some() {
                     return Err(same_labelset());
                 }
             }
-            builder.finish_series(table.labels(rows[0]).as_bytes());
+            builder.finish_series(table.labels(*first.unwrap_or(&rows[0])).as_bytes());
         }
         Ok(builder.finish())
     }

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use arrow::record_batch::RecordBatch;
 
+use super::unique_series::Duplicates;
 use super::{Grouping, SeriesOperator, Table};
 use crate::error::Error;
 use crate::model::{LabelNames, LabelsBuilder, LabelsRef, StepsTableBuilder};
@@ -27,10 +28,23 @@ pub struct VectorMatch {
     pub fill_left: Option<f64>,
     /// What stands in for a missing right sample (`fill`, `fill_right`).
     pub fill_right: Option<f64>,
-    /// Does the result lose its metric name (arithmetic, `bool`)?
-    pub drop_name: bool,
+    /// What becomes of the metric name.
+    pub name: ResultName,
+    /// What becomes of equal labels that come from different match groups.
+    pub duplicates: Duplicates,
     /// Steps a row.
     pub step_count: usize,
+}
+
+/// What becomes of the metric name of the side whose labels stay.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum ResultName {
+    /// It stays, and will stay to the end.
+    Keep,
+    /// It goes.
+    Drop,
+    /// It goes at the end of the query.
+    Mark,
 }
 
 /// A cell of the result, and whether a match has been found there (a filter may then still have taken the cell away).
@@ -66,7 +80,12 @@ impl SeriesOperator for VectorMatch {
         self.refuse_duplicates(one, &one_groups, &many_any)?;
         let one_index = one_groups.index();
 
-        let mut results = Results { series: Vec::new(), index: HashMap::new(), step_count: self.step_count };
+        let mut results = Results {
+            series: Vec::new(),
+            index: HashMap::new(),
+            duplicates: self.duplicates,
+            step_count: self.step_count,
+        };
         // Which steps of a match group have found a pair: one-to-one allows one, and the others may be filled.
         let mut paired: HashMap<Vec<u8>, Vec<bool>> = HashMap::new();
         let mut key = Vec::new();
@@ -177,24 +196,30 @@ impl VectorMatch {
     /// Labels of a pair's result. `many` is the side whose labels stay.
     fn result_labels(&self, many: LabelsRef<'_>, one: LabelsRef<'_>) -> Vec<u8> {
         let mut labels = Vec::new();
-        if self.drop_name {
-            many.write_dropping(&NAME_LABELS, &mut labels);
-        } else {
-            labels.extend_from_slice(many.as_bytes());
+        match self.name {
+            ResultName::Drop => many.write_dropping(&NAME_LABELS, &mut labels),
+            ResultName::Keep | ResultName::Mark => labels.extend_from_slice(many.without_mark().as_bytes()),
         }
         if self.cardinality == Cardinality::OneToOne {
             let mut selected = Vec::new();
             self.labels.write(LabelsRef::new(&labels), &mut selected);
             labels = selected;
         }
-        if self.include.is_empty() {
-            return labels;
+        if !self.include.is_empty() {
+            let mut builder = LabelsBuilder::from(&LabelsRef::new(&labels).to_labels());
+            for name in &self.include {
+                builder.set(name, one.get(name).as_deref().unwrap_or(""));
+            }
+            labels = builder.finish().encode().into_bytes();
         }
-        let mut builder = LabelsBuilder::from(&LabelsRef::new(&labels).to_labels());
-        for name in &self.include {
-            builder.set(name, one.get(name).as_deref().unwrap_or(""));
+        match self.name {
+            ResultName::Mark => {
+                let mut marked = Vec::new();
+                LabelsRef::new(&labels).write_with_name_dropped(&mut marked);
+                marked
+            }
+            ResultName::Keep | ResultName::Drop => labels,
         }
-        builder.finish().encode().into_bytes()
     }
 }
 
@@ -210,12 +235,16 @@ pub fn match_group(labels: &LabelSelection) -> LabelSelection {
 struct Results {
     series: Vec<(Vec<u8>, Vec<Cell>)>,
     index: HashMap<Vec<u8>, (usize, HashSet<Vec<u8>>)>,
+    duplicates: Duplicates,
     step_count: usize,
 }
 
 impl Results {
-    /// The row of a label set; the match group is noted for it.
+    /// The row of a label set; the match group is noted for it. Where duplicates are kept, each match group has its own.
     fn row(&mut self, labels: Vec<u8>, group: &[u8]) -> usize {
+        if self.duplicates == Duplicates::Keep {
+            return self.row_of_group(labels, group);
+        }
         let next = self.series.len();
         let (at, groups) = self.index.entry(labels.clone()).or_insert_with(|| (next, HashSet::new()));
         if !groups.contains(group) {
@@ -227,11 +256,23 @@ impl Results {
         *at
     }
 
+    fn row_of_group(&mut self, labels: Vec<u8>, group: &[u8]) -> usize {
+        let next = self.series.len();
+        // No label has an empty name: the zero byte ends the labels, and no two pairs make the same key.
+        let key = [&labels[..], &[0], group].concat();
+        let (at, _) = *self.index.entry(key).or_insert_with(|| (next, HashSet::new()));
+        if at == next {
+            self.series.push((labels, vec![Cell::default(); self.step_count]));
+        }
+        at
+    }
+
     fn set(&mut self, row: usize, step: usize, value: Option<f64>) -> Result<(), Error> {
         let (labels, cells) = &mut self.series[row];
         let cell = &mut cells[step];
         if cell.matched {
-            let of_one_group = self.index.get(labels.as_slice()).is_some_and(|(_, groups)| groups.len() == 1);
+            let of_one_group = self.duplicates == Duplicates::Keep
+                || self.index.get(labels.as_slice()).is_some_and(|(_, groups)| groups.len() == 1);
             return Err(if of_one_group {
                 Error::execution("multiple matches for labels: grouping labels must ensure unique matches")
             } else if cell.value.is_some() && value.is_some() {

@@ -18,6 +18,12 @@ impl Planner<'_> {
     pub fn plan_aggregate(&self, aggregate: &Aggregate, grid: StepGrid) -> Result<LogicalPlan, Error> {
         let input = self.plan_vector(&aggregate.expr, grid)?;
         let grouping = grouping_of(aggregate);
+        let input = match aggregate.op {
+            // These hand series on as they are, or make new ones.
+            AggregateOp::Topk | AggregateOp::Bottomk | AggregateOp::Limitk | AggregateOp::LimitRatio => input,
+            AggregateOp::CountValues => input,
+            _ => self.unite_name_marks(input, &grouping, grid)?,
+        };
         match aggregate.op {
             AggregateOp::Sum => plan_fold(FoldKind::Sum, input, grouping, grid),
             AggregateOp::Avg => plan_fold(FoldKind::Avg, input, grouping, grid),

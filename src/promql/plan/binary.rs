@@ -2,23 +2,23 @@
 
 use datafusion::logical_expr::{LogicalPlan, col};
 
-use super::relation::{Scalar, apply, arithmetic, labels_without_name, project, unique, with_scalar};
+use super::relation::{Scalar, apply, arithmetic, project, with_scalar};
 use super::{Planner, not_supported};
 use crate::error::Error;
 use crate::kernels::ComparisonOp;
 use crate::model::{COLUMN_LABELS, COLUMN_VALUES, LabelNames, StepGrid};
 use crate::promql::functions::call;
 use crate::promql::functions::instant::{BinaryWithScalar, CellOperator, Negate, ScalarSide};
-use crate::promql::functions::labels::LabelSelection;
-use crate::promql::operators::{Duplicates, SetOperator, SetOperatorKind, VectorMatch, match_group};
+use crate::promql::functions::labels::{LabelSelection, NameRemoval};
+use crate::promql::operators::{Duplicates, ResultName, SetOperator, SetOperatorKind, VectorMatch, match_group};
 use crate::syntax::{Binary, BinaryOp, Expr, ValueType, VectorMatching};
 
 impl Planner<'_> {
     /// `-v`
     pub fn plan_negation(&self, inner: &Expr, grid: StepGrid) -> Result<LogicalPlan, Error> {
         let plan = self.plan_vector(inner, grid)?;
-        let negated = project(plan, labels_without_name(), call(Negate, vec![col(COLUMN_VALUES)]))?;
-        unique(negated, grid, Duplicates::GlueDisjoint)
+        let negated = project(plan, self.labels_without_name(), call(Negate, vec![col(COLUMN_VALUES)]))?;
+        self.unique_by_series(negated, grid, Duplicates::GlueDisjoint)
     }
 
     /// Both operands are scalars.
@@ -58,10 +58,10 @@ impl Planner<'_> {
         let drops_name = drops_name(operator);
         let (vector, scalar) = (self.plan_vector(vector, grid)?, self.plan_scalar(scalar, grid)?);
         let plan = with_scalar(vector, scalar, |scalar| {
-            let labels = if drops_name { labels_without_name() } else { col(COLUMN_LABELS) };
+            let labels = if drops_name { self.labels_without_name() } else { col(COLUMN_LABELS) };
             (labels, call(BinaryWithScalar { operator, scalar_side }, vec![col(COLUMN_VALUES), scalar]))
         })?;
-        if drops_name { unique(plan, grid, Duplicates::GlueDisjoint) } else { Ok(plan) }
+        if drops_name { self.unique_by_step(plan, grid) } else { Ok(plan) }
     }
 
     fn plan_set_operator(&self, binary: &Binary, grid: StepGrid) -> Result<LogicalPlan, Error> {
@@ -72,7 +72,8 @@ impl Planner<'_> {
         };
         let matching = match_group(&matching_labels(matching_of(binary)?));
         let inputs = vec![self.plan_vector(&binary.lhs, grid)?, self.plan_vector(&binary.rhs, grid)?];
-        apply(SetOperator { kind, matching, step_count: grid.step_count() }, inputs)
+        let duplicates = self.step_duplicates(grid);
+        apply(SetOperator { kind, matching, duplicates, step_count: grid.step_count() }, inputs)
     }
 
     fn plan_vector_vector(&self, binary: &Binary, grid: StepGrid) -> Result<LogicalPlan, Error> {
@@ -86,10 +87,25 @@ impl Planner<'_> {
             include: matching.include.clone(),
             fill_left: matching.fill_left,
             fill_right: matching.fill_right,
-            drop_name: drops_name(operator),
+            name: self.result_name(operator),
+            duplicates: self.step_duplicates(grid),
             step_count: grid.step_count(),
         };
         apply(node, inputs)
+    }
+}
+
+impl Planner<'_> {
+    /// What becomes of the name between two vectors. Delayed removal is only for `bool`: arithmetic drops the name at once,
+    /// and a filter passes the name on whatever its operands have lost.
+    ///
+    /// Source: Prometheus v3.14 promql/engine.go VectorBinop, resultMetric.
+    fn result_name(&self, operator: CellOperator) -> ResultName {
+        match (operator, self.name_removal()) {
+            (CellOperator::Filter(_), _) => ResultName::Keep,
+            (CellOperator::Bool(_), NameRemoval::AtEnd) => ResultName::Mark,
+            _ => ResultName::Drop,
+        }
     }
 }
 

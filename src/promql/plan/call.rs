@@ -3,8 +3,7 @@
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, col, lit};
 
 use super::relation::{
-    Scalar, apply, attach_scalars, labels_without_name, literal_row, map_values, operator_parameters, plan_error,
-    project, unique,
+    Scalar, apply, attach_scalars, literal_row, map_values, operator_parameters, plan_error, project, unique,
 };
 use super::selector::RangePlan;
 use super::{Planner, not_supported};
@@ -16,8 +15,8 @@ use crate::model::{
 };
 use crate::promql::functions::call;
 use crate::promql::functions::instant::{InstantCall, ScalarCall, ScalarFunctionKind};
-use crate::promql::functions::labels::{LabelJoin, LabelReplace};
-use crate::promql::functions::range::RangeCall;
+use crate::promql::functions::labels::{LabelJoin, LabelReplace, NameRemoval};
+use crate::promql::functions::range::{CounterSign, RangeCall};
 use crate::promql::functions::steps::StepTimes;
 use crate::promql::operators::{
     Absent, ClassicHistogram, Duplicates, HistogramCall, ScalarOf, SortByLabel, SortVector,
@@ -126,15 +125,20 @@ impl Planner<'_> {
             function: range_function,
             windows,
             span: range_argument.without_parens().span.clone(),
+            counter_sign: self.counter_sign(),
             parameter_span: parameters.first().map(|arg| arg.without_parens().span.clone()),
             annotations: self.context.annotations.clone(),
         };
         let mut arguments = vec![col(COLUMN_LABELS), col(COLUMN_SAMPLES)];
         arguments.extend(with.arguments);
         let keeps_name = matches!(range_function, RangeFunction::LastOverTime | RangeFunction::FirstOverTime);
-        let labels = if keeps_name { col(COLUMN_LABELS) } else { labels_without_name() };
+        let labels = if keeps_name { col(COLUMN_LABELS) } else { self.labels_without_name() };
         let plan = project(with.plan, labels, call(kernel, arguments))?;
-        if keeps_name { Ok(plan) } else { unique(plan, grid, Duplicates::Refuse) }
+        if keeps_name { Ok(plan) } else { self.unique_by_series(plan, grid, Duplicates::Refuse) }
+    }
+
+    fn counter_sign(&self) -> CounterSign {
+        if self.options.features.type_and_unit_labels { CounterSign::TypeLabel } else { CounterSign::NameSuffix }
     }
 
     /// `abs(v)` and its siblings; date functions without an argument read the evaluation time.
@@ -150,7 +154,7 @@ impl Planner<'_> {
         };
         let vector = self.plan_vector(vector, grid)?;
         let values = call(InstantCall { function: instant_function }, vec![col(COLUMN_VALUES)]);
-        unique(project(vector, labels_without_name(), values)?, grid, Duplicates::GlueDisjoint)
+        self.unique_by_step(project(vector, self.labels_without_name(), values)?, grid)
     }
 
     /// `clamp(v, min, max)` and its siblings.
@@ -169,7 +173,7 @@ impl Planner<'_> {
         let with = attach_scalars(vector, scalars)?;
         let arguments = std::iter::once(col(COLUMN_VALUES)).chain(with.arguments).collect();
         let values = call(ScalarCall { function: kind }, arguments);
-        unique(project(with.plan, labels_without_name(), values)?, grid, Duplicates::GlueDisjoint)
+        self.unique_by_step(project(with.plan, self.labels_without_name(), values)?, grid)
     }
 
     /// The sample's own time of a plain selector; the evaluation time of anything else.
@@ -181,7 +185,7 @@ impl Planner<'_> {
             }
             _ => map_values(self.plan_vector(vector, grid)?, StepTimes { grid })?,
         };
-        unique(project(times, labels_without_name(), col(COLUMN_VALUES))?, grid, Duplicates::GlueDisjoint)
+        self.unique_by_step(project(times, self.labels_without_name(), col(COLUMN_VALUES))?, grid)
     }
 
     fn plan_absent(&self, function: &Call, grid: StepGrid) -> Result<LogicalPlan, Error> {
@@ -192,12 +196,16 @@ impl Planner<'_> {
 
     fn plan_absent_over_time(&self, function: &Call, grid: StepGrid) -> Result<LogicalPlan, Error> {
         let range = argument(function, 0)?;
-        let labels = labels_of_absent(range);
+        let labels = match self.name_removal() {
+            NameRemoval::AtOnce => labels_of_absent(range),
+            NameRemoval::AtEnd => labels_of_absent(range).with_name_dropped(),
+        };
         let RangePlan { plan, windows } = self.plan_range(range, grid)?;
         let present = RangeCall {
             function: RangeFunction::PresentOverTime,
             windows,
             span: range.without_parens().span.clone(),
+            counter_sign: self.counter_sign(),
             parameter_span: None,
             annotations: self.context.annotations.clone(),
         };
@@ -289,7 +297,8 @@ impl Planner<'_> {
             parameter_span: argument(function, 0)?.without_parens().span.clone(),
             vector_span: argument(function, vector_at)?.without_parens().span.clone(),
             grid,
-            notes_name_metrics: self.options.features.delayed_name_removal,
+            name_removal: self.name_removal(),
+            duplicates: self.step_duplicates(grid),
             annotations: self.context.annotations.clone(),
         };
         apply(operator, inputs)

@@ -3,6 +3,7 @@
 mod aggregation;
 mod binary;
 mod call;
+mod names;
 mod relation;
 mod selector;
 mod subquery;
@@ -85,7 +86,7 @@ pub fn plan_query(
             let scalar = planner.plan_scalar(expr, grid)?;
             PlannedValue::Scalar(scalar.into_plan(grid)?)
         }
-        ValueType::Vector => PlannedValue::Vector(planner.plan_vector(expr, grid)?),
+        ValueType::Vector => PlannedValue::Vector(planner.finish_names(planner.plan_vector(expr, grid)?, grid)?),
         ValueType::Matrix => planner.plan_top_level_range(expr, grid)?,
     };
     Ok(PlannedQuery { value, grid })

@@ -30,8 +30,9 @@ pub fn map_values<F: RowFunction>(plan: LogicalPlan, function: F) -> Result<Logi
     project(plan, col(COLUMN_LABELS), call(function, vec![col(COLUMN_VALUES)]))
 }
 
-/// The labels without the metric name and what belongs to it.
-pub fn labels_without_name() -> Expr {
+/// The labels without the metric name and what belongs to it. Results that lose their name go through
+/// [`super::Planner::labels_without_name`].
+pub fn without_name() -> Expr {
     call(SelectLabels(LabelSelection::Drop(NAME_LABELS.clone())), vec![col(COLUMN_LABELS)])
 }
 
@@ -56,7 +57,7 @@ fn check_same_grid(a: Option<usize>, b: Option<usize>) -> Result<(), Error> {
     }
 }
 
-/// Checks that no label set stands twice, after labels have changed.
+/// Checks that no label set stands twice, after labels have changed. Which rule holds is said in `names.rs`.
 pub fn unique(plan: LogicalPlan, grid: StepGrid, duplicates: Duplicates) -> Result<LogicalPlan, Error> {
     apply(UniqueSeries { step_count: grid.step_count(), duplicates }, vec![plan])
 }

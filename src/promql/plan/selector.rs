@@ -104,7 +104,10 @@ impl Planner<'_> {
 
     /// An instant query of a range: its samples are the result.
     pub fn plan_top_level_range(&self, expr: &Expr, grid: StepGrid) -> Result<PlannedValue, Error> {
-        let RangePlan { plan, windows } = self.plan_range(expr, grid)?;
+        let RangePlan { plan, windows } = match &expr.without_parens().kind {
+            ExprKind::Subquery(subquery) => self.plan_top_level_subquery(subquery, grid)?,
+            _ => self.plan_range(expr, grid)?,
+        };
         let (start, end) = covered(&windows);
         Ok(PlannedValue::Samples { plan, start, end })
     }

@@ -18,6 +18,22 @@ use crate::syntax::Subquery;
 impl Planner<'_> {
     /// The inner expression once over the union of all windows; each step cuts its window out of that.
     pub fn plan_subquery(&self, subquery: &Subquery, grid: StepGrid) -> Result<RangePlan, Error> {
+        self.plan_subquery_over(subquery, grid, |inner| self.plan_vector(&subquery.expr, inner))
+    }
+
+    /// A subquery that is the whole query.
+    pub fn plan_top_level_subquery(&self, subquery: &Subquery, grid: StepGrid) -> Result<RangePlan, Error> {
+        self.plan_subquery_over(subquery, grid, |inner| {
+            self.finish_names(self.plan_vector(&subquery.expr, inner)?, inner) //
+        })
+    }
+
+    fn plan_subquery_over(
+        &self,
+        subquery: &Subquery,
+        grid: StepGrid,
+        plan_steps: impl FnOnce(StepGrid) -> Result<LogicalPlan, Error>,
+    ) -> Result<RangePlan, Error> {
         let range = self.bounds.positive_duration(&subquery.range)?;
         let step = match &subquery.step {
             Some(step) => self.bounds.positive_duration(step)?,
@@ -41,7 +57,7 @@ impl Planner<'_> {
                 ));
             }
             Some(inner) => {
-                let steps = self.plan_vector(&subquery.expr, inner)?;
+                let steps = plan_steps(inner)?;
                 let samples = call(SamplesFromSteps { grid: inner }, vec![col(COLUMN_VALUES)]);
                 LogicalPlanBuilder::from(steps)
                     .project(vec![col(COLUMN_LABELS).alias(COLUMN_LABELS), samples.alias(COLUMN_SAMPLES)])

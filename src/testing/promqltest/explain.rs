@@ -12,17 +12,12 @@ pub const NOT_SUPPORTED: &str = "not supported yet";
 #[derive(Debug, Default, Clone, Copy)]
 pub struct SegmentData {
     start_timestamps: bool,
-    type_and_unit_labels: bool,
 }
 
 impl SegmentData {
     /// Adds what a load brings.
     pub fn note(&mut self, load: &Load) {
         self.start_timestamps |= load.series.iter().any(|series| series.start_offsets.is_some());
-        self.type_and_unit_labels |= load.series.iter().any(|series| {
-            let labels = &series.notation.labels;
-            labels.get("__type__").is_some() || labels.get("__unit__").is_some()
-        });
     }
 }
 
@@ -38,10 +33,7 @@ pub fn explain(eval: &Eval, failure: &Failure, data: &SegmentData) -> Option<Exp
     if expects_histograms(eval) {
         return Some(Explanation::NativeHistogram);
     }
-    if data.start_timestamps && reads_start_timestamps(&eval.expr) {
-        return Some(Explanation::GatedFeature);
-    }
-    needs_delayed_name_removal(eval, failure, data).then_some(Explanation::GatedFeature)
+    (data.start_timestamps && reads_start_timestamps(&eval.expr)).then_some(Explanation::GatedFeature)
 }
 
 fn expects_histograms(eval: &Eval) -> bool {
@@ -51,16 +43,4 @@ fn expects_histograms(eval: &Eval) -> bool {
 
 fn reads_start_timestamps(expr: &str) -> bool {
     ["rate(", "increase(", "resets(", "start_timestamp("].iter().any(|call| expr.contains(call))
-}
-
-/// The suite runs with delayed name removal: there a dropped name can still be read, matched, or given back, further out in
-/// the same expression, and so can the type and unit labels that are dropped with it. That shows in an expression that names
-/// `__name__`, in a set operation on series with such labels, or in the error about equal label sets that removal at once
-/// can cause.
-fn needs_delayed_name_removal(eval: &Eval, failure: &Failure, data: &SegmentData) -> bool {
-    let names_the_name = ["\"__name__\"", "(__name__", ", __name__", ",__name__"];
-    let set_operators = [" and ", " or ", " unless "];
-    failure.got.contains("vector cannot contain metrics with the same labelset")
-        || names_the_name.iter().any(|text| eval.expr.contains(text))
-        || data.type_and_unit_labels && set_operators.iter().any(|text| eval.expr.contains(text))
 }
