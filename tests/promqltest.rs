@@ -48,6 +48,19 @@ async fn our_own_cases_of_a_feature_pass_with_it_and_not_without() {
     }
 }
 
+/// Files about parts of the language that a flag turns on.
+#[tokio::test]
+async fn our_own_cases_behind_flags_pass() {
+    let files = test_files(Path::new("tests/promqltest/gated"));
+    assert!(!files.is_empty(), "the files are part of the project");
+    let mut options = default_server();
+    options.engine.features.experimental_functions = true;
+    options.engine.features.extended_range_selectors = true;
+    options.engine.features.binop_fill_modifiers = true;
+    let report = run_files(files, &options).await;
+    assert_eq!(report.counts().failed, 0, "\n{report}");
+}
+
 /// So many of the 1,562 cases passed when this was last looked at; the number only ever grows.
 const CONFORMANCE_PASSED_MIN: usize = 790;
 

@@ -41,7 +41,7 @@ pub use kernel_error::KernelError;
 pub use lookback::{align_to_steps, align_to_steps_timed, remove_stale};
 pub use quantile::quantile;
 pub use range_function::{RangeFunction, evaluate_range_function};
-pub use select_top::{parse_k, parse_k_per_step, select_top};
+pub use select_top::{heap_order, parse_k, parse_k_per_step, select_top};
 pub use step_fold::{AvgFold, CountFold, GroupFold, MaxFold, MinFold, StddevFold, StdvarFold, StepFold, SumFold};
 pub use step_scalar::StepScalar;
 pub use windows::{RangeWindows, WindowSpan};

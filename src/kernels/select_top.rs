@@ -27,6 +27,19 @@ pub fn select_top(k: usize, descending: bool, values: &[f64]) -> Vec<usize> {
     heap.into_best_first()
 }
 
+/// The positions of `values` in the order in which Prometheus' heap holds them after they were pushed one by one: so
+/// `limitk` and `limit_ratio` put out the samples of a group in an instant query. Source: `aggregationK` of v3.14.
+///
+/// | values | result |
+/// |---|---|
+/// | 1, 2, 3 | 0, 1, 2 |
+/// | 3, 2, 1 | 2, 0, 1 |
+pub fn heap_order(values: &[f64]) -> Vec<usize> {
+    let mut heap = WorstFirst { values, descending: true, kept: Vec::with_capacity(values.len()) };
+    (0..values.len()).for_each(|candidate| heap.push(candidate));
+    heap.kept
+}
+
 /// Up to so many elements Go's `sort.Sort` is an insertion sort, whose order of equal elements is known.
 const INSERTION_SORT_MAX: usize = 12;
 
@@ -170,6 +183,14 @@ mod tests {
         assert_eq!(select_top(9, true, &[1.0, 3.0, 2.0]), [1, 2, 0]);
         assert_eq!(select_top(0, true, &[1.0]), [0usize; 0]);
         assert_eq!(select_top(usize::MAX, false, &[]), [0usize; 0]);
+    }
+
+    #[test]
+    fn a_heap_holds_the_smallest_first_and_nan_before_it() {
+        assert_eq!(heap_order(&[1.0, 2.0, 3.0]), [0, 1, 2]);
+        assert_eq!(heap_order(&[3.0, 2.0, 1.0]), [2, 0, 1]);
+        assert_eq!(heap_order(&[1.0, NAN, 0.0]), [1, 0, 2]);
+        assert_eq!(heap_order(&[]), [0usize; 0]);
     }
 
     #[test]

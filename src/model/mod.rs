@@ -4,6 +4,7 @@ mod annotation;
 mod duration;
 mod go_regex;
 mod labels;
+mod labels_hash;
 mod matcher;
 mod metric_metadata;
 mod native_histogram;
@@ -25,6 +26,7 @@ pub use labels::{
     EncodedLabelName, EncodedLabels, EncodedLabelsBuilder, LabelNames, LabelPairsError, Labels, LabelsBuilder,
     LabelsError, LabelsRef, METRIC_NAME,
 };
+pub use labels_hash::labels_hash;
 pub use matcher::{CompiledMatcher, CompiledMatchers, MatchOp, Matcher};
 pub use metric_metadata::MetricMetadata;
 pub use native_histogram::{

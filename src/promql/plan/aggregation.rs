@@ -2,15 +2,15 @@
 
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, col};
 
+use super::Planner;
 use super::call::quote_bytes;
 use super::relation::{apply, operator_parameters, plan_error};
-use super::{Planner, not_supported};
 use crate::error::Error;
 use crate::model::{COLUMN_LABELS, COLUMN_VALUES, LabelNames, StepGrid};
 use crate::promql::functions::aggregate::{FoldKind, fold};
 use crate::promql::functions::call;
 use crate::promql::functions::labels::{LabelSelection, SelectLabels};
-use crate::promql::operators::{CountValues, GroupQuantile, Parameter, Top, TopKind};
+use crate::promql::operators::{CountValues, GroupQuantile, Limit, LimitKind, Parameter, Top, TopKind};
 use crate::syntax::{Aggregate, AggregateOp, Expr};
 
 impl Planner<'_> {
@@ -37,7 +37,8 @@ impl Planner<'_> {
             AggregateOp::Bottomk => self.plan_top(TopKind::Bottomk, aggregate, input, grouping, grid),
             AggregateOp::Quantile => self.plan_quantile(aggregate, input, grouping, grid),
             AggregateOp::CountValues => self.plan_count_values(aggregate, input, grouping, grid),
-            AggregateOp::Limitk | AggregateOp::LimitRatio => Err(not_supported(&format!("{}()", aggregate.op.name()))),
+            AggregateOp::Limitk => self.plan_limit(LimitKind::Count, aggregate, input, grouping, grid),
+            AggregateOp::LimitRatio => self.plan_limit(LimitKind::Ratio, aggregate, input, grouping, grid),
         }
     }
 
@@ -65,6 +66,21 @@ impl Planner<'_> {
         let (inputs, parameter) = self.with_parameter(aggregate, input, grid)?;
         let step_count = grid.step_count();
         apply(Top { kind, parameter, grouping, step_count, instant: step_count == 1 }, inputs)
+    }
+
+    fn plan_limit(
+        &self,
+        kind: LimitKind,
+        aggregate: &Aggregate,
+        input: LogicalPlan,
+        grouping: LabelSelection,
+        grid: StepGrid,
+    ) -> Result<LogicalPlan, Error> {
+        let parameter_span = parameter_of(aggregate)?.without_parens().span.clone();
+        let (inputs, parameter) = self.with_parameter(aggregate, input, grid)?;
+        let step_count = grid.step_count();
+        let annotations = self.context.annotations.clone();
+        apply(Limit { kind, parameter, parameter_span, grouping, step_count, annotations }, inputs)
     }
 
     fn plan_quantile(
