@@ -145,7 +145,12 @@ fn server(name: &str) -> Router {
         "lifecycle" => options.lifecycle = Some(lifecycle()),
         _ => {}
     }
-    let state = ApiState::new(QueryEngine::new(Arc::new(source()), EngineOptions::default()), options);
+    let mut engine = EngineOptions::default();
+    if name == "gated" {
+        engine.features.experimental_functions = true;
+        engine.features.binop_fill_modifiers = true;
+    }
+    let state = ApiState::new(QueryEngine::new(Arc::new(source()), engine), options);
     let loaded_at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_435_781_430);
     state.set_config(ConfigStatus { yaml: "global: {}\n".to_owned(), last_load_succeeded: true, loaded_at });
     state.set_ready(name != "stopping");

@@ -11,6 +11,8 @@ mod call;
 mod modifier;
 mod selector;
 #[cfg(test)]
+mod gate_tests;
+#[cfg(test)]
 mod tests;
 
 use super::Features;

@@ -199,27 +199,6 @@ fn what_is_no_query_is_refused_in_prometheus_words() {
 }
 
 #[test]
-fn gated_syntax_is_refused_until_its_feature_is_on() {
-    for (query, message) in [
-        ("info(a)", r#"1:1: parse error: function "info" is not enabled"#),
-        ("1 + step()", r#"1:5: parse error: function "step" is not enabled"#),
-        (
-            "limitk(1, a)",
-            "1:1: parse error: limitk() is experimental and must be enabled with --enable-feature=promql-experimental-functions",
-        ),
-        ("a[5m] smoothed", "1:1: parse error: smoothed modifier is experimental and not enabled"),
-        ("a + fill(1) b", "1:1: parse error: binop fill modifiers are experimental and not enabled"),
-    ] {
-        let error = parse(query, &Features::default()).expect_err(query);
-        assert_eq!(error.render(query), message, "{query}");
-        assert!(parse(query, &every_feature()).is_ok(), "{query}");
-    }
-    for query in ["a[5m+step()]", "a offset range()", "a </ 1", "a @ start()", "first_over_time(a[5m])", "step + end"] {
-        assert!(parse(query, &Features::default()).is_ok(), "{query}");
-    }
-}
-
-#[test]
 fn set_operators_are_many_to_many_and_matching_is_for_vectors_only() {
     let matching = |query: &str| match tree(query).kind {
         ExprKind::Binary(binary) => binary.matching.map(|matching| matching.cardinality),
