@@ -1,6 +1,7 @@
 //! L1: batches → bytes, as Prometheus prints them.
 
 mod envelope;
+mod histogram_text;
 mod json;
 mod labels_json;
 mod metadata_json;
@@ -8,10 +9,11 @@ mod number;
 mod text;
 
 pub use envelope::{encode_data, error_response};
+pub use histogram_text::format_histogram;
 pub use json::{QueryResponseChunks, TRUNCATED_WARNING, encode_query_response, truncate_series};
 pub use labels_json::{encode_series, encode_strings};
 pub use metadata_json::encode_metric_metadata;
 pub use number::{
-    format_exponent_float, format_plain_float, write_api_float, write_exponent_float, write_float_seconds,
-    write_plain_float, write_timestamp,
+    format_exponent_float, format_general_float, format_plain_float, write_api_float, write_exponent_float,
+    write_float_seconds, write_general_float, write_plain_float, write_timestamp,
 };

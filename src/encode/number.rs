@@ -57,6 +57,16 @@ pub fn write_exponent_float(value: f64, out: &mut Vec<u8>) {
     }
 }
 
+/// As Go's `strconv.FormatFloat(value, 'g', -1, 64)` and `%g`: an exponent below 1e-4 and from 1e6.
+pub fn write_general_float(value: f64, out: &mut Vec<u8>) {
+    let magnitude = value.abs();
+    if magnitude != 0.0 && !(1e-4..1e6).contains(&magnitude) {
+        write_exponent_float(value, out);
+    } else {
+        write_plain_float(value, out);
+    }
+}
+
 /// A time in seconds as Prometheus' API prints it in samples: no fraction or exactly three digits of it, `1.500`.
 /// As Prometheus v3.14 util/jsonutil MarshalTimestamp.
 #[inline]
@@ -87,6 +97,11 @@ pub fn format_plain_float(value: f64) -> String {
 /// [`write_exponent_float`] as text.
 pub fn format_exponent_float(value: f64) -> String {
     text_of(|out| write_exponent_float(value, out))
+}
+
+/// [`write_general_float`] as text.
+pub fn format_general_float(value: f64) -> String {
+    text_of(|out| write_general_float(value, out))
 }
 
 fn text_of(write: impl FnOnce(&mut Vec<u8>)) -> String {
@@ -275,6 +290,24 @@ mod tests {
             (1.2345678e-67, "1.2345678e-67"),
         ] {
             assert_eq!((api(value).as_str(), format_exponent_float(value).as_str()), (text, text));
+        }
+    }
+
+    #[test]
+    fn the_general_form_has_an_exponent_below_a_ten_thousandth_and_from_a_million() {
+        for (value, text) in [
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (0.0001, "0.0001"),
+            (0.00009999, "9.999e-05"),
+            (999999.5, "999999.5"),
+            (1e6, "1e+06"),
+            (-123456789.0, "-1.23456789e+08"),
+            (f64::NAN, "NaN"),
+            (f64::INFINITY, "+Inf"),
+            (f64::NEG_INFINITY, "-Inf"),
+        ] {
+            assert_eq!(format_general_float(value), text);
         }
     }
 

@@ -1,4 +1,6 @@
-//! `exp`.
+//! `exp` and `exp2`.
+
+use super::{horner, scale_exponent};
 
 /// ln 2 in two parts, the first with enough trailing zeros that a multiple of it is exact.
 const LN2_HIGH: f64 = 0.69314718055966295651160180568695068359375;
@@ -44,6 +46,46 @@ pub(crate) fn exp(x: f64) -> f64 {
         less_one *= less_one + 2.0;
     }
     times_power_of_two((less_one + 2.0).mul_add(less_one, 1.0), exponent)
+}
+
+/// ln 2 in two parts for `exp2`, and the coefficients of msun's e_exp.c: x·coth(x/2) = 2 + x²·P(x²), highest first.
+const EXP2_LN2_HIGH: f64 = 6.93147180369123816490e-01;
+const EXP2_LN2_LOW: f64 = 1.90821492927058770002e-10;
+const EXP2_SERIES: [f64; 5] = [
+    4.13813679705723846039e-08,
+    -1.65339022054652515390e-06,
+    6.61375632143793436117e-05,
+    -2.77777777770155933842e-03,
+    1.66666666666666657415e-01,
+];
+
+/// 2^x as Go computes it.
+pub(crate) fn exp2(x: f64) -> f64 {
+    if x.is_nan() {
+        return x;
+    }
+    if x > 1.0239999999999999e+03 {
+        return f64::INFINITY;
+    }
+    if x < -1.0740e+03 {
+        return 0.0;
+    }
+    // Half away from zero: the conversion cuts off. Zero stays zero.
+    let nearest = if x > 0.0 {
+        x + 0.5
+    } else if x < 0.0 {
+        x - 0.5
+    } else {
+        0.0
+    };
+    let exponent = nearest as i32;
+    let rest = x - f64::from(exponent);
+    let (high, low) = (rest * EXP2_LN2_HIGH, -rest * EXP2_LN2_LOW);
+    let reduced = high - low;
+    let square = reduced * reduced;
+    let correction = reduced - square * horner(square, &EXP2_SERIES);
+    let fraction = 1.0 - ((low - (reduced * correction) / (2.0 - correction)) - high);
+    scale_exponent(fraction, exponent)
 }
 
 /// A number near 1 times 2^exponent, subnormal results rounded by a multiplication.

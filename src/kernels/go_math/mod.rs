@@ -33,7 +33,7 @@ mod power;
 
 pub(crate) use arc::{acos, asin, atan, atan2};
 pub(crate) use circular::{cos, sin, tan};
-pub(crate) use exponential::exp;
+pub(crate) use exponential::{exp, exp2};
 pub(crate) use hyperbolic::{acosh, asinh, atanh, cosh, sinh, tanh};
 pub(crate) use logarithm::{ln, log2, log10};
 pub(crate) use power::pow;

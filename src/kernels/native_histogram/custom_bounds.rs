@@ -47,7 +47,7 @@ fn add_mapped(sums: &mut [KahanSum], coarser: &[f64], buckets: impl Iterator<Ite
     for (index, count) in buckets {
         let target = match bounds.get(usize::try_from(index).unwrap_or(0)) {
             Some(bound) => {
-                at += coarser[at..].iter().take_while(|coarse| !(**coarse >= *bound)).count();
+                at += coarser[at..].iter().take_while(|coarse| **coarse < *bound).count();
                 at
             }
             None => coarser.len(),

@@ -57,6 +57,16 @@ fn combined(result: Result<Combined, HistogramError>) -> (String, String) {
     (shown(&combined.histogram), flags.iter().collect())
 }
 
+fn with_note((value, note): (f64, Option<NanObservations>)) -> String {
+    let note = match note {
+        None => "-",
+        Some(NanObservations::QuantileIsNan) => "nan",
+        Some(NanObservations::QuantileIsSkewed) => "skew",
+        Some(NanObservations::FractionLeavesOut) => "left",
+    };
+    format!("{value:?} {note}")
+}
+
 fn check(line: &str) {
     let fields: Vec<&str> = line.split(' ').collect();
     let first = || histogram(fields[1]);
@@ -78,11 +88,13 @@ fn check(line: &str) {
         "schema" => {
             assert_eq!(shown(&to_schema(&first(), fields[2].parse().expect("a schema"))), shown(&last()), "{line}")
         }
-        "compact" | "scale" | "divide" => {
+        "compact" | "scale" | "divide" | "trim_upper" | "trim_lower" => {
             let mut changed = first();
             match fields[0] {
                 "compact" => compact(&mut changed),
                 "scale" => scale(&mut changed, number(fields[2])),
+                "trim_upper" => trim_upper(&mut changed, number(fields[2])),
+                "trim_lower" => trim_lower(&mut changed, number(fields[2])),
                 _ => divide(&mut changed, number(fields[2])),
             }
             assert_eq!(shown(&changed), shown(&last()), "{line}");
@@ -98,6 +110,21 @@ fn check(line: &str) {
             let result = if fields[0] == "sum" { sum.finish() } else { mean.finish() };
             assert_eq!(shown(&result), shown(&last()), "{line}");
         }
+        "quantile" => {
+            let got = histogram_quantile(number(fields[2]), &first());
+            assert_eq!(with_note(got), format!("{:?} {}", number(fields[3]), fields[4]), "{line}");
+        }
+        "fraction" => {
+            let (lower, upper) = fields[2].split_once(',').expect("two bounds");
+            let got = histogram_fraction(number(lower), number(upper), &first());
+            assert_eq!(with_note(got), format!("{:?} {}", number(fields[3]), fields[4]), "{line}");
+        }
+        "stdvar" => {
+            let variance = number(fields[2]);
+            assert_eq!(format!("{:?}", histogram_stdvar(&first())), format!("{variance:?}"), "{line}");
+            assert_eq!(format!("{:?}", histogram_stddev(&first())), format!("{:?}", variance.sqrt()), "{line}");
+        }
+        "text" => assert_eq!(crate::encode::format_histogram(&first()).replace(' ', "_"), fields[2], "{line}"),
         "buckets" => {
             let digit = |flag| if flag { '1' } else { '0' };
             let mut ours: Vec<String> = Vec::new();

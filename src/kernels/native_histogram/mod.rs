@@ -13,9 +13,13 @@ mod custom_bounds;
 mod equality;
 #[cfg(test)]
 mod go_values;
+mod interpolation;
+mod quantile;
 mod reset;
 mod schema;
 mod side;
+mod spread;
+mod trim;
 mod working;
 mod zero_bucket;
 
@@ -24,9 +28,12 @@ use thiserror::Error as ThisError;
 pub use arithmetic::{Combined, add, divide, negate, scale, subtract};
 pub use compensated::{HistogramMean, HistogramSum};
 pub use equality::histograms_equal;
+pub use quantile::{NanObservations, histogram_fraction, histogram_quantile};
 pub use reset::detect_reset;
 pub use schema::to_schema;
 pub use side::compact;
+pub use spread::{histogram_avg, histogram_stddev, histogram_stdvar};
+pub use trim::{trim_lower, trim_upper};
 
 /// Why two histograms cannot be combined.
 #[derive(Copy, Clone, Debug, ThisError, PartialEq, Eq)]

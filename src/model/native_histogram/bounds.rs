@@ -111,6 +111,7 @@ const BOUNDS_OF_SCHEMA_8: [f64; 256] = [
 ];
 
 #[cfg(test)]
+#[allow(clippy::approx_constant, reason = "the roots of two are not Rust's constants to the digit")]
 mod tests {
     use super::*;
 

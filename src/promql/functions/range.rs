@@ -6,6 +6,7 @@ use datafusion::logical_expr::ColumnarValue;
 
 use super::RowFunction;
 use super::columns::{CellsBuilder, ScalarArgument, labels_argument, samples_argument};
+use crate::encode::format_general_float;
 use crate::error::Error;
 use crate::kernels::{RangeFunction, RangeWindows, StepScalar, align_to_steps, evaluate_range_function, remove_stale};
 use crate::model::{Annotation, AnnotationSink, LabelsRef, METRIC_NAME, values_type};
@@ -85,20 +86,7 @@ pub fn invalid_quantile(quantile: f64, span: Span) -> Annotation {
 
 /// A float as Go's `%g` prints it: with an exponent from 1e+06 on.
 pub fn format_go_g(value: f64) -> String {
-    if value.is_nan() {
-        return "NaN".to_owned();
-    }
-    if value.is_infinite() {
-        return if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
-    }
-    let magnitude = value.abs();
-    if magnitude != 0.0 && !(1e-4..1e6).contains(&magnitude) {
-        let text = format!("{value:e}");
-        let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-        let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |rest| ('-', rest));
-        return format!("{digits}e{sign}{exponent:0>2}");
-    }
-    format!("{value}")
+    format_general_float(value)
 }
 
 impl RowFunction for RangeCall {
