@@ -4,6 +4,7 @@
 
 pub mod aggregate;
 pub mod columns;
+pub mod histogram_folds;
 pub mod instant;
 pub mod labels;
 pub mod range;

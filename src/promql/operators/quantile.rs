@@ -7,6 +7,7 @@ use super::{Grouping, SeriesOperator, Table};
 use crate::error::Error;
 use crate::kernels::quantile;
 use crate::model::{AnnotationSink, StepsTableBuilder};
+use crate::promql::functions::histogram_folds::histogram_ignored;
 use crate::promql::functions::labels::LabelSelection;
 use crate::promql::functions::range::invalid_quantile;
 use crate::syntax::Span;
@@ -22,7 +23,9 @@ pub struct GroupQuantile {
     pub grouping: LabelSelection,
     /// Steps a row.
     pub step_count: usize,
-    /// Who is told of a q outside of 0..1.
+    /// Where the vector stands in the query.
+    pub vector_span: Span,
+    /// Who is told of a q outside of 0..1, and of histograms.
     pub annotations: AnnotationSink,
 }
 
@@ -42,6 +45,9 @@ impl SeriesOperator for GroupQuantile {
             if !(0.0..=1.0).contains(q) {
                 self.annotations.add(invalid_quantile(*q, self.parameter_span.clone()));
             }
+        }
+        if table.has_histograms() {
+            self.annotations.add(histogram_ignored("quantile", self.vector_span.clone()));
         }
         let grouping = Grouping::by(table, &self.grouping);
         let mut builder = StepsTableBuilder::new(self.step_count);

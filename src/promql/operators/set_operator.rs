@@ -49,7 +49,7 @@ impl SeriesOperator for SetOperator {
             SetOperatorKind::Unless => self.write_masked(left, right, Wanted::Absent, &mut builder),
             SetOperatorKind::Or => {
                 for row in 0..left.row_count() {
-                    (0..self.step_count).for_each(|step| builder.push_cell(left.cell(row, step)));
+                    (0..self.step_count).for_each(|step| builder.push_sample(left.sample(row, step)));
                     builder.finish_series(left.labels(row).as_bytes());
                 }
                 self.write_masked(right, left, Wanted::Absent, &mut builder);
@@ -76,9 +76,7 @@ impl SetOperator {
         let presence: Vec<Vec<bool>> = grouping
             .rows
             .iter()
-            .map(|rows| {
-                (0..self.step_count).map(|step| rows.iter().any(|row| other.cell(*row, step).is_some())).collect()
-            })
+            .map(|rows| (0..self.step_count).map(|step| rows.iter().any(|row| other.is_present(*row, step))).collect())
             .collect();
         let mut key = Vec::new();
         for row in 0..table.row_count() {
@@ -88,7 +86,7 @@ impl SetOperator {
             for step in 0..self.step_count {
                 let there = present.is_some_and(|steps| steps[step]);
                 let keep = there == (wanted == Wanted::Present);
-                builder.push_cell(table.cell(row, step).filter(|_| keep));
+                builder.push_sample(table.sample(row, step).filter(|_| keep));
             }
             builder.finish_series(table.labels(row).as_bytes());
         }

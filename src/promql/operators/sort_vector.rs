@@ -9,7 +9,7 @@ use arrow::record_batch::RecordBatch;
 use super::{SeriesOperator, Table};
 use crate::error::Error;
 
-/// Orders rows by their one value; NaN goes last in both directions, and rows without a sample after that.
+/// Orders rows by their one number; NaN goes last in both directions. Rows without a number fall out.
 #[derive(Debug)]
 pub struct SortVector {
     /// Largest first.
@@ -27,7 +27,8 @@ impl SeriesOperator for SortVector {
 
     fn evaluate(&self, inputs: &[Table]) -> Result<RecordBatch, Error> {
         let table = &inputs[0];
-        let mut rows: Vec<usize> = (0..table.row_count()).collect();
+        // Histograms have no order: as in Prometheus they fall out.
+        let mut rows: Vec<usize> = (0..table.row_count()).filter(|row| table.cell(*row, 0).is_some()).collect();
         rows.sort_by(|a, b| {
             let (a, b) = (table.cell(*a, 0).unwrap_or(f64::NAN), table.cell(*b, 0).unwrap_or(f64::NAN));
             a.is_nan().cmp(&b.is_nan()).then_with(|| {

@@ -7,8 +7,10 @@ use arrow::record_batch::RecordBatch;
 use super::{Grouping, SeriesOperator, Table};
 use crate::error::Error;
 use crate::kernels::{parse_k_per_step, select_top};
-use crate::model::StepsTableBuilder;
+use crate::model::{AnnotationSink, StepsTableBuilder};
+use crate::promql::functions::histogram_folds::histogram_ignored;
 use crate::promql::functions::labels::LabelSelection;
+use crate::syntax::Span;
 
 /// A scalar parameter of an operator.
 #[derive(Clone, Debug)]
@@ -68,6 +70,20 @@ pub struct Top {
     pub step_count: usize,
     /// Is it an instant query, whose result is ordered by value?
     pub instant: bool,
+    /// Where the aggregation stands in the query.
+    pub span: Span,
+    /// Who is told of histograms, which have no order and are left out.
+    pub annotations: AnnotationSink,
+}
+
+impl Top {
+    fn note_histograms(&self, table: &Table, step: usize) {
+        let is_histogram = |row: usize| table.cell(row, step).is_none() && table.is_present(row, step);
+        if (0..table.row_count()).any(is_histogram) {
+            let name = if self.kind == TopKind::Topk { "topk" } else { "bottomk" };
+            self.annotations.add(histogram_ignored(name, self.span.clone()));
+        }
+    }
 }
 
 impl SeriesOperator for Top {
@@ -88,6 +104,9 @@ impl SeriesOperator for Top {
         let (mut rows_here, mut values) = (Vec::new(), Vec::new());
         let counts = parse_k_per_step(&parameters).map_err(Error::execution)?;
         for (step, k) in counts.iter().copied().enumerate() {
+            if k > 0 && table.has_histograms() {
+                self.note_histograms(table, step);
+            }
             for rows in &grouping.rows {
                 rows_here.clear();
                 values.clear();

@@ -9,13 +9,14 @@ use crate::error::Error;
 use crate::model::{COLUMN_LABELS, COLUMN_VALUES, LabelNames, StepGrid};
 use crate::promql::functions::aggregate::{FoldKind, fold};
 use crate::promql::functions::call;
+use crate::promql::functions::histogram_folds::FoldNotes;
 use crate::promql::functions::labels::{LabelSelection, SelectLabels};
 use crate::promql::operators::{CountValues, GroupQuantile, Limit, LimitKind, Parameter, Top, TopKind};
-use crate::syntax::{Aggregate, AggregateOp, Expr};
+use crate::syntax::{Aggregate, AggregateOp, Expr, Span};
 
 impl Planner<'_> {
     /// `op by (labels) (param, expr)`.
-    pub fn plan_aggregate(&self, aggregate: &Aggregate, grid: StepGrid) -> Result<LogicalPlan, Error> {
+    pub fn plan_aggregate(&self, aggregate: &Aggregate, span: &Span, grid: StepGrid) -> Result<LogicalPlan, Error> {
         let input = self.plan_vector(&aggregate.expr, grid)?;
         let grouping = grouping_of(aggregate);
         let input = match aggregate.op {
@@ -25,21 +26,39 @@ impl Planner<'_> {
             _ => self.unite_name_marks(input, &grouping, grid)?,
         };
         match aggregate.op {
-            AggregateOp::Sum => plan_fold(FoldKind::Sum, input, grouping, grid),
-            AggregateOp::Avg => plan_fold(FoldKind::Avg, input, grouping, grid),
-            AggregateOp::Min => plan_fold(FoldKind::Min, input, grouping, grid),
-            AggregateOp::Max => plan_fold(FoldKind::Max, input, grouping, grid),
-            AggregateOp::Count => plan_fold(FoldKind::Count, input, grouping, grid),
-            AggregateOp::Group => plan_fold(FoldKind::Group, input, grouping, grid),
-            AggregateOp::Stddev => plan_fold(FoldKind::Stddev, input, grouping, grid),
-            AggregateOp::Stdvar => plan_fold(FoldKind::Stdvar, input, grouping, grid),
-            AggregateOp::Topk => self.plan_top(TopKind::Topk, aggregate, input, grouping, grid),
-            AggregateOp::Bottomk => self.plan_top(TopKind::Bottomk, aggregate, input, grouping, grid),
+            AggregateOp::Sum => self.plan_fold(FoldKind::Sum, aggregate, input, grouping, grid),
+            AggregateOp::Avg => self.plan_fold(FoldKind::Avg, aggregate, input, grouping, grid),
+            AggregateOp::Min => self.plan_fold(FoldKind::Min, aggregate, input, grouping, grid),
+            AggregateOp::Max => self.plan_fold(FoldKind::Max, aggregate, input, grouping, grid),
+            AggregateOp::Count => self.plan_fold(FoldKind::Count, aggregate, input, grouping, grid),
+            AggregateOp::Group => self.plan_fold(FoldKind::Group, aggregate, input, grouping, grid),
+            AggregateOp::Stddev => self.plan_fold(FoldKind::Stddev, aggregate, input, grouping, grid),
+            AggregateOp::Stdvar => self.plan_fold(FoldKind::Stdvar, aggregate, input, grouping, grid),
+            AggregateOp::Topk => self.plan_top(TopKind::Topk, (aggregate, span), input, grouping, grid),
+            AggregateOp::Bottomk => self.plan_top(TopKind::Bottomk, (aggregate, span), input, grouping, grid),
             AggregateOp::Quantile => self.plan_quantile(aggregate, input, grouping, grid),
             AggregateOp::CountValues => self.plan_count_values(aggregate, input, grouping, grid),
             AggregateOp::Limitk => self.plan_limit(LimitKind::Count, aggregate, input, grouping, grid),
             AggregateOp::LimitRatio => self.plan_limit(LimitKind::Ratio, aggregate, input, grouping, grid),
         }
+    }
+
+    /// `Aggregate: groupBy=[labels_keep(labels)], aggr=[prom_sum(values, labels)]`.
+    fn plan_fold(
+        &self,
+        kind: FoldKind,
+        aggregate: &Aggregate,
+        input: LogicalPlan,
+        grouping: LabelSelection,
+        grid: StepGrid,
+    ) -> Result<LogicalPlan, Error> {
+        let group = call(SelectLabels(grouping), vec![col(COLUMN_LABELS)]).alias(COLUMN_LABELS);
+        let notes = FoldNotes { span: aggregate.expr.span.clone(), annotations: self.context.annotations.clone() };
+        let values = fold(kind, grid.step_count(), col(COLUMN_VALUES), col(COLUMN_LABELS), notes).alias(COLUMN_VALUES);
+        LogicalPlanBuilder::from(input)
+            .aggregate(vec![group], vec![values])
+            .and_then(LogicalPlanBuilder::build)
+            .map_err(plan_error)
     }
 
     /// The parameter, and the inputs of an operator that takes it.
@@ -58,14 +77,16 @@ impl Planner<'_> {
     fn plan_top(
         &self,
         kind: TopKind,
-        aggregate: &Aggregate,
+        (aggregate, span): (&Aggregate, &Span),
         input: LogicalPlan,
         grouping: LabelSelection,
         grid: StepGrid,
     ) -> Result<LogicalPlan, Error> {
         let (inputs, parameter) = self.with_parameter(aggregate, input, grid)?;
         let step_count = grid.step_count();
-        apply(Top { kind, parameter, grouping, step_count, instant: step_count == 1 }, inputs)
+        let instant = step_count == 1;
+        let annotations = self.context.annotations.clone();
+        apply(Top { kind, parameter, grouping, step_count, instant, span: span.clone(), annotations }, inputs)
     }
 
     fn plan_limit(
@@ -97,6 +118,7 @@ impl Planner<'_> {
             parameter_span,
             grouping,
             step_count: grid.step_count(),
+            vector_span: aggregate.expr.span.clone(),
             annotations: self.context.annotations.clone(),
         };
         apply(quantile, inputs)
@@ -131,19 +153,4 @@ fn grouping_of(aggregate: &Aggregate) -> LabelSelection {
     } else {
         LabelSelection::Keep(LabelNames::new(&aggregate.grouping))
     }
-}
-
-/// `Aggregate: groupBy=[labels_keep(labels)], aggr=[prom_sum(values)]`.
-fn plan_fold(
-    kind: FoldKind,
-    input: LogicalPlan,
-    grouping: LabelSelection,
-    grid: StepGrid,
-) -> Result<LogicalPlan, Error> {
-    let group = call(SelectLabels(grouping), vec![col(COLUMN_LABELS)]).alias(COLUMN_LABELS);
-    let values = fold(kind, grid.step_count(), col(COLUMN_VALUES)).alias(COLUMN_VALUES);
-    LogicalPlanBuilder::from(input)
-        .aggregate(vec![group], vec![values])
-        .and_then(LogicalPlanBuilder::build)
-        .map_err(plan_error)
 }

@@ -117,7 +117,7 @@ impl Planner<'_> {
             ExprKind::Unary(UnaryOp::Plus, inner) => self.plan_vector(inner, grid),
             ExprKind::Unary(UnaryOp::Minus, inner) => self.plan_negation(inner, grid),
             ExprKind::Binary(binary) => self.plan_binary_vector(binary, grid),
-            ExprKind::Aggregate(aggregate) => self.plan_aggregate(aggregate, grid),
+            ExprKind::Aggregate(aggregate) => self.plan_aggregate(aggregate, &expr.span, grid),
             ExprKind::Call(call) => self.plan_vector_call(call, expr, grid),
             ExprKind::VectorSelector(selector) => self.plan_vector_selector(selector, grid),
             ExprKind::Number(_) | ExprKind::String(_) | ExprKind::MatrixSelector(_) | ExprKind::Subquery(_) => {
