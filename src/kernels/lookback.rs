@@ -1,7 +1,9 @@
 //! From raw samples to the steps of a plain selector.
 
+use std::sync::Arc;
+
 use super::{CellSink, RangeWindows};
-use crate::model::is_stale;
+use crate::model::{Sample, TimedHistogram, is_stale};
 
 /// The value of a plain selector at each step: the newest sample with `end - lookback < time ≤ end`, or nothing if there is
 /// none or if it is the stale marker (older samples are not used then). `windows.range_ms` is the lookback.
@@ -24,6 +26,30 @@ pub fn align_to_steps_timed(
     for span in windows.spans(&timestamps[..length]) {
         let newest = (!span.samples.is_empty()).then(|| span.samples.end - 1);
         push(newest.filter(|at| !is_stale(values[*at])).map(|at| (values[at], timestamps[at])));
+    }
+}
+
+/// As [`align_to_steps_timed`], of a series that has histograms: the newest sample of either kind counts, and a stale marker of
+/// either kind ends the series. Should there be both at one time, the histogram is the newer one.
+pub fn align_mixed_to_steps(
+    (timestamps, values): (&[i64], &[f64]),
+    histograms: &[TimedHistogram],
+    windows: &RangeWindows,
+    mut push: impl FnMut(Option<(Sample, i64)>),
+) {
+    debug_assert_eq!(timestamps.len(), values.len());
+    let length = timestamps.len().min(values.len());
+    let histogram_times: Vec<i64> = histograms.iter().map(|timed| timed.at).collect();
+    for (floats, own) in windows.spans(&timestamps[..length]).zip(windows.spans(&histogram_times)) {
+        let float = floats.samples.last().map(|at| (Sample::Float(values[at]), timestamps[at]));
+        let histogram = own.samples.last().map(|at| &histograms[at]);
+        let newest = match histogram {
+            Some(timed) if float.as_ref().is_none_or(|(_, time)| *time <= timed.at) => {
+                Some((Sample::Histogram(Arc::clone(&timed.histogram)), timed.at))
+            }
+            _ => float,
+        };
+        push(newest.filter(|(sample, _)| !sample.is_stale_marker()));
     }
 }
 
@@ -50,7 +76,7 @@ mod tests {
     use super::super::cells::collect_cells;
     use super::super::windows::tests::{any_timestamps, any_windows, grid};
     use super::*;
-    use crate::model::stale_marker;
+    use crate::model::{NativeHistogram, stale_marker};
 
     fn aligned(timestamps: &[i64], values: &[f64], windows: &RangeWindows) -> Vec<Option<f64>> {
         collect_cells(|out| align_to_steps(timestamps, values, windows, out))
@@ -84,6 +110,37 @@ mod tests {
         assert_eq!(cells, [None, Some((5.0, 1_234)), None]);
     }
 
+    fn counted(at: i64, sum: f64) -> TimedHistogram {
+        let histogram = NativeHistogram { sum, ..NativeHistogram::default() };
+        TimedHistogram { at, start_time: None, histogram: Arc::new(histogram) }
+    }
+
+    /// Sums of histograms are written as they are, numbers as their negative.
+    fn aligned_mixed(
+        floats: (&[i64], &[f64]),
+        histograms: &[TimedHistogram],
+        windows: &RangeWindows,
+    ) -> Vec<Option<(f64, i64)>> {
+        let mut cells = Vec::new();
+        align_mixed_to_steps(floats, histograms, windows, |cell| {
+            cells.push(cell.map(|(sample, time)| match sample {
+                Sample::Float(value) => (-value, time),
+                Sample::Histogram(histogram) => (histogram.sum, time),
+            }));
+        });
+        cells
+    }
+
+    #[test]
+    fn the_newest_sample_of_either_kind_counts_and_a_stale_marker_of_either_kind_ends_the_series() {
+        let floats = (&[0, 20_000, 50_000][..], &[1.0, 2.0, stale_marker()][..]);
+        let histograms = [counted(10_000, 5.0), counted(30_000, stale_marker()), counted(60_000, 6.0)];
+        assert_eq!(
+            aligned_mixed(floats, &histograms, &grid(0, 10_000, 7, 15_000)),
+            [Some((-1.0, 0)), Some((5.0, 10_000)), Some((-2.0, 20_000)), None, None, None, Some((6.0, 60_000)),]
+        );
+    }
+
     #[test]
     fn only_stale_markers_are_removed() {
         assert_eq!(remove_stale(&[1, 2], &[1.0, f64::NAN]), None);
@@ -109,6 +166,33 @@ mod tests {
                     .rfind(|(time, _)| end - windows.range_ms < **time && **time <= end)
                     .map(|(_, value)| *value)
                     .filter(|value| !is_stale(*value));
+                prop_assert_eq!(*cell, slow);
+            }
+        }
+
+        #[test]
+        fn looking_back_on_both_kinds_is_the_last_of_a_filter(
+            timestamps in any_timestamps(),
+            windows in any_windows(),
+            seed in proptest::collection::vec(0u8..6, 60),
+        ) {
+            let (mut times, mut values, mut histograms, mut all) = (vec![], vec![], vec![], vec![]);
+            for (time, kind) in timestamps.iter().zip(&seed) {
+                let value = if kind % 3 == 0 { stale_marker() } else { *time as f64 };
+                if *kind < 3 {
+                    times.push(*time);
+                    values.push(value);
+                } else {
+                    histograms.push(counted(*time, value));
+                }
+                all.push((*time, if *kind < 3 { -value } else { value }, is_stale(value)));
+            }
+            let cells = aligned_mixed((&times, &values), &histograms, &windows);
+            prop_assert_eq!(cells.len(), windows.step_count);
+            for (step, cell) in cells.iter().enumerate() {
+                let end = windows.end_ms(step);
+                let slow = all.iter().rfind(|(time, ..)| end - windows.range_ms < *time && *time <= end);
+                let slow = slow.filter(|(.., stale)| !stale).map(|(time, value, _)| (*value, *time));
                 prop_assert_eq!(*cell, slow);
             }
         }

@@ -12,6 +12,7 @@ mod counter_functions;
 mod extended_range;
 mod go_float;
 mod go_math;
+mod histogram_range;
 mod instant_function;
 mod kahan_sum;
 mod kernel_error;
@@ -23,6 +24,7 @@ mod range_function;
 #[cfg(test)]
 mod range_function_properties;
 mod select_top;
+mod start_time;
 mod step_fold;
 mod step_scalar;
 mod trend_functions;
@@ -35,13 +37,17 @@ pub use extended_range::{
     ExtendedFunction, ExtendedWindows, WindowExtension, evaluate_extended_range, extend_to_edges, smooth_to_steps,
 };
 pub use go_float::{clamp, clamp_max, clamp_min, max_of, min_of, round_to_nearest};
+pub use histogram_range::{
+    MixedCells, MixedSeries, RangeNote, RangeNotes, StartTimes, evaluate_mixed_range_function,
+};
 pub use instant_function::InstantFunction;
 pub use kahan_sum::KahanSum;
 pub use kernel_error::KernelError;
-pub use lookback::{align_to_steps, align_to_steps_timed, remove_stale};
+pub use lookback::{align_mixed_to_steps, align_to_steps, align_to_steps_timed, remove_stale};
 pub use quantile::quantile;
 pub use range_function::{RangeFunction, evaluate_range_function};
 pub use select_top::{heap_order, parse_k, parse_k_per_step, select_top};
+pub use start_time::{is_start_time_reset, start_times_overlap};
 pub use step_fold::{AvgFold, CountFold, GroupFold, MaxFold, MinFold, StddevFold, StdvarFold, StepFold, SumFold};
 pub use step_scalar::StepScalar;
 pub use windows::{RangeWindows, WindowSpan};

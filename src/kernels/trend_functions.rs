@@ -62,14 +62,20 @@ pub(crate) fn smoothed(
 ) -> Result<(), KernelError> {
     series.try_slide(out, |window| {
         let (smoothing, trend) = (smoothing.at(window.step), trend.at(window.step));
-        if smoothing <= 0.0 || smoothing >= 1.0 {
-            return Err(KernelError::SmoothingFactor(smoothing));
-        }
-        if trend <= 0.0 || trend >= 1.0 {
-            return Err(KernelError::TrendFactor(trend));
-        }
+        check_factors(smoothing, trend)?;
         Ok(smooth(window.values, smoothing, trend))
     })
+}
+
+/// Refuses factors outside of (0, 1); NaN passes, as in Prometheus.
+pub(crate) fn check_factors(smoothing: f64, trend: f64) -> Result<(), KernelError> {
+    if smoothing <= 0.0 || smoothing >= 1.0 {
+        return Err(KernelError::SmoothingFactor(smoothing));
+    }
+    if trend <= 0.0 || trend >= 1.0 {
+        return Err(KernelError::TrendFactor(trend));
+    }
+    Ok(())
 }
 
 /// Holt's linear method; `None` of fewer than two samples. As Prometheus v3.14 `funcDoubleExponentialSmoothing`.

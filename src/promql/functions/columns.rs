@@ -179,6 +179,12 @@ impl CellsBuilder {
         self.cells.push_sample(sample);
     }
 
+    /// The numbers of all cells so far.
+    pub fn numbers(&mut self) -> Vec<Option<f64>> {
+        let (floats, present) = self.cells.float_buffers();
+        floats.iter().enumerate().map(|(at, value)| present.get_bit(at).then_some(*value)).collect()
+    }
+
     /// Has the row that was pushed last any sample?
     pub fn last_row_has_cell(&self) -> bool {
         let end = self.cells.len();

@@ -8,6 +8,7 @@ pub mod histogram_folds;
 pub mod instant;
 pub mod labels;
 pub mod range;
+mod range_histograms;
 pub mod steps;
 
 use std::fmt::Debug;

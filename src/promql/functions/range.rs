@@ -8,8 +8,11 @@ use super::RowFunction;
 use super::columns::{CellsBuilder, ScalarArgument, labels_argument, samples_argument};
 use crate::encode::format_general_float;
 use crate::error::Error;
-use crate::kernels::{RangeFunction, RangeWindows, StepScalar, align_to_steps, evaluate_range_function, remove_stale};
-use crate::model::{Annotation, AnnotationSink, LabelsRef, METRIC_NAME, values_type};
+use crate::kernels::{
+    RangeFunction, RangeWindows, StepScalar, align_mixed_to_steps, align_to_steps, evaluate_range_function,
+    remove_stale,
+};
+use crate::model::{Annotation, AnnotationSink, LabelsRef, METRIC_NAME, Sample, values_type};
 use crate::syntax::Span;
 
 /// How a metric shows that it is a counter.
@@ -59,7 +62,7 @@ pub struct RangeCall {
 
 impl RangeCall {
     /// Says so if a rate is taken of something that does not show that it is a counter.
-    fn note_non_counter(&self, labels: LabelsRef<'_>) {
+    pub(super) fn note_non_counter(&self, labels: LabelsRef<'_>) {
         let name = labels.get(METRIC_NAME).filter(|name| !name.is_empty());
         if let Some(wrong) = name.and_then(|name| self.counter_sign.what_is_wrong(&name, labels)) {
             let text = format!("metric might not be a counter, {wrong}");
@@ -117,6 +120,11 @@ impl RowFunction for RangeCall {
         let is_rate = matches!(self.function, RangeFunction::Rate | RangeFunction::Increase);
         let mut builder = CellsBuilder::with_capacity(self.windows.step_count, row_count);
         for row in 0..row_count {
+            if !rows.histograms(row).is_empty() {
+                let cells = self.mixed_cells(LabelsRef::new(labels.value(row)), &rows, row, &parameters)?;
+                cells.into_iter().for_each(|cell| builder.push_sample(cell));
+                continue;
+            }
             let (timestamps, samples) = floats.floats(row);
             let cleaned = remove_stale(timestamps, samples);
             let (timestamps, samples) =
@@ -167,7 +175,14 @@ impl RowFunction for AlignToSteps {
         let mut builder = CellsBuilder::with_capacity(self.windows.step_count, row_count);
         for row in 0..row_count {
             let (timestamps, samples) = floats.floats(row);
-            if self.sample_times {
+            let histograms = rows.histograms(row);
+            if !histograms.is_empty() {
+                align_mixed_to_steps((timestamps, samples), histograms, &self.windows, |cell| {
+                    builder.push_sample(cell.map(|(sample, time_ms)| {
+                        if self.sample_times { Sample::Float(time_ms as f64 / 1000.0) } else { sample }
+                    }));
+                });
+            } else if self.sample_times {
                 crate::kernels::align_to_steps_timed(timestamps, samples, &self.windows, |cell| {
                     builder.push(cell.map(|(_, time_ms)| time_ms as f64 / 1000.0));
                 });

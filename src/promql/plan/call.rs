@@ -22,7 +22,7 @@ use crate::promql::operators::{
     Absent, ClassicHistogram, Duplicates, HistogramCall, ScalarOf, SortByLabel, SortVector,
 };
 use crate::scan::SeriesColumn;
-use crate::syntax::{Call, Expr, ExprKind};
+use crate::syntax::{Call, Expr, ExprKind, Span};
 
 impl Planner<'_> {
     /// Calls that give a vector.
@@ -124,7 +124,7 @@ impl Planner<'_> {
         let kernel = RangeCall {
             function: range_function,
             windows,
-            span: range_argument.without_parens().span.clone(),
+            span: noted_span(range_argument),
             counter_sign: self.counter_sign(),
             parameter_span: parameters.first().map(|arg| arg.without_parens().span.clone()),
             annotations: self.context.annotations.clone(),
@@ -204,7 +204,7 @@ impl Planner<'_> {
         let present = RangeCall {
             function: RangeFunction::PresentOverTime,
             windows,
-            span: range.without_parens().span.clone(),
+            span: noted_span(range),
             counter_sign: self.counter_sign(),
             parameter_span: None,
             annotations: self.context.annotations.clone(),
@@ -303,6 +303,12 @@ impl Planner<'_> {
         };
         apply(operator, inputs)
     }
+}
+
+/// Where notes on a range point to. A subquery has lost its place when Prometheus evaluates it: the query's start.
+fn noted_span(range: &Expr) -> Span {
+    let range = range.without_parens();
+    if matches!(range.kind, ExprKind::Subquery(_)) { 0..0 } else { range.span.clone() }
 }
 
 fn argument(function: &Call, index: usize) -> Result<&Expr, Error> {
