@@ -144,3 +144,16 @@ fn a_thousand_levels_are_evaluated_or_refused_but_never_overflow_the_stack() {
         }
     }
 }
+
+/// Partial aggregates of native histograms are never written out, because no plan has two halves of an aggregation.
+#[tokio::test]
+async fn aggregations_are_planned_in_one_go() {
+    let store = MemoryStore::with_parts(["a", "b"]);
+    let engine = QueryEngine::new(Arc::new(store), EngineOptions::default());
+    let grid = StepGrid::try_new(TimestampMs(0), TimestampMs(60_000), DurationMs(10_000)).expect("a grid");
+    for op in ["sum", "avg", "min", "max", "count", "group", "stddev", "stdvar"] {
+        let plan = engine.explain(&format!("{op} by (job) (x)"), grid, &QueryOptions::default()).await.expect("plans");
+        let aggregates: Vec<&str> = plan.lines().filter(|line| line.contains("AggregateExec")).collect();
+        assert!(matches!(aggregates[..], [only] if only.contains("mode=Single")), "{op}: {plan}");
+    }
+}

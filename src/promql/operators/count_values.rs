@@ -6,7 +6,8 @@ use arrow::record_batch::RecordBatch;
 
 use super::{SeriesOperator, Table};
 use crate::error::Error;
-use crate::model::{LabelsBuilder, LabelsRef, StepsTableBuilder};
+use crate::encode::format_histogram;
+use crate::model::{LabelsBuilder, LabelsRef, Sample, StepsTableBuilder};
 use crate::promql::functions::labels::LabelSelection;
 
 /// How often each value occurs in each group at each step; the value becomes a label, unless `without` names that label.
@@ -42,20 +43,22 @@ impl SeriesOperator for CountValues {
             let group = LabelsRef::new(&key).to_labels();
             let mut last: Option<(u64, usize)> = None;
             for step in 0..self.step_count {
-                let Some(value) = table.cell(row, step) else { continue };
+                let Some(sample) = table.sample(row, step) else { continue };
+                // A histogram is not compared with the one before it: its text would have to be made for that.
+                let bits = sample.as_float().map(f64::to_bits);
                 let at = match last {
-                    Some((bits, at)) if bits == value.to_bits() => at,
+                    Some((last_bits, at)) if bits == Some(last_bits) => at,
                     _ => {
                         let mut builder = LabelsBuilder::from(&group);
                         if shows_value {
-                            builder.set(&self.label, &format_value(value));
+                            builder.set(&self.label, &format_sample(&sample));
                         }
                         let labels = builder.finish().encode().into_bytes();
                         let at = *index.entry(labels.clone()).or_insert(series.len());
                         if at == series.len() {
                             series.push((labels, vec![None; self.step_count]));
                         }
-                        last = Some((value.to_bits(), at));
+                        last = bits.map(|bits| (bits, at));
                         at
                     }
                 };
@@ -68,6 +71,13 @@ impl SeriesOperator for CountValues {
             builder.finish_series(labels);
         }
         Ok(builder.finish())
+    }
+}
+
+fn format_sample(sample: &Sample) -> String {
+    match sample {
+        Sample::Float(value) => format_value(*value),
+        Sample::Histogram(histogram) => format_histogram(histogram),
     }
 }
 
