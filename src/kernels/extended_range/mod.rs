@@ -22,6 +22,16 @@ pub enum WindowExtension {
     Smoothed,
 }
 
+impl WindowExtension {
+    /// The modifier as it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Anchored => "anchored",
+            Self::Smoothed => "smoothed",
+        }
+    }
+}
+
 /// The windows of an extended selector over the steps of a query.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash, PartialOrd)]
 pub struct ExtendedWindows {
@@ -92,8 +102,13 @@ impl ExtendedFunction {
         }
     }
 
+    /// The function of a PromQL name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::taking(WindowExtension::Anchored).iter().copied().find(|function| function.name() == name)
+    }
+
     /// Is a fall of the value a reset to zero?
-    pub(crate) fn is_counter(self) -> bool {
+    pub fn is_counter(self) -> bool {
         matches!(self, Self::Rate | Self::Increase)
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod aggregate;
 pub mod columns;
+pub mod extended_range;
 pub mod histogram_folds;
 pub mod instant;
 pub mod labels;

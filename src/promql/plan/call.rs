@@ -5,15 +5,16 @@ use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, col, lit};
 use super::relation::{
     Scalar, apply, attach_scalars, literal_row, map_values, operator_parameters, plan_error, project, unique,
 };
-use super::selector::RangePlan;
+use super::selector::{RangePlan, window_extension};
 use super::{Planner, not_supported};
 use crate::error::Error;
-use crate::kernels::{InstantFunction, RangeFunction, max_of, min_of};
+use crate::kernels::{ExtendedFunction, InstantFunction, RangeFunction, max_of, min_of};
 use crate::model::{
     Annotation, COLUMN_LABELS, COLUMN_SAMPLES, COLUMN_VALUES, GoRegex, LabelsBuilder, MatchOp, Matcher, StepGrid,
     quote_label_value,
 };
 use crate::promql::functions::call;
+use crate::promql::functions::extended_range::ExtendedRangeCall;
 use crate::promql::functions::instant::{InstantCall, ScalarCall, ScalarFunctionKind};
 use crate::promql::functions::labels::{LabelJoin, LabelReplace, NameRemoval};
 use crate::promql::functions::range::{CounterSign, RangeCall};
@@ -28,6 +29,7 @@ impl Planner<'_> {
     /// Calls that give a vector.
     pub fn plan_vector_call(&self, function: &Call, expr: &Expr, grid: StepGrid) -> Result<LogicalPlan, Error> {
         let name = function.function.name;
+        refuse_foreign_extension(function)?;
         if let Some(range_function) = RangeFunction::from_name(name) {
             return self.plan_range_call(range_function, function, grid);
         }
@@ -116,7 +118,7 @@ impl Planner<'_> {
             .position(|arg| matches!(arg.without_parens().kind, ExprKind::MatrixSelector(_) | ExprKind::Subquery(_)))
             .ok_or_else(|| Error::internal(format!("{} has a range in every checked tree", function.function.name)))?;
         let range_argument = &function.args[range_at];
-        let RangePlan { plan, windows } = self.plan_range(range_argument, grid)?;
+        let RangePlan { plan, windows, extension } = self.plan_range(range_argument, grid)?;
         let parameters: Vec<&Expr> =
             function.args.iter().enumerate().filter(|(at, _)| *at != range_at).map(|(_, arg)| arg).collect();
         let scalars = parameters.iter().map(|arg| self.plan_scalar(arg, grid)).collect::<Result<Vec<_>, _>>()?;
@@ -133,7 +135,15 @@ impl Planner<'_> {
         arguments.extend(with.arguments);
         let keeps_name = matches!(range_function, RangeFunction::LastOverTime | RangeFunction::FirstOverTime);
         let labels = if keeps_name { col(COLUMN_LABELS) } else { self.labels_without_name() };
-        let plan = project(with.plan, labels, call(kernel, arguments))?;
+        let extended = extension.zip(ExtendedFunction::from_name(function.function.name));
+        let cells = match extended {
+            None => call(kernel, arguments),
+            Some((extension, function)) => call(
+                ExtendedRangeCall { call: kernel, function, windows: self.extended(windows, extension) },
+                arguments,
+            ),
+        };
+        let plan = project(with.plan, labels, cells)?;
         if keeps_name { Ok(plan) } else { self.unique_by_series(plan, grid, Duplicates::Refuse) }
     }
 
@@ -200,7 +210,7 @@ impl Planner<'_> {
             NameRemoval::AtOnce => labels_of_absent(range),
             NameRemoval::AtEnd => labels_of_absent(range).with_name_dropped(),
         };
-        let RangePlan { plan, windows } = self.plan_range(range, grid)?;
+        let RangePlan { plan, windows, .. } = self.plan_range(range, grid)?;
         let present = RangeCall {
             function: RangeFunction::PresentOverTime,
             windows,
@@ -309,6 +319,22 @@ impl Planner<'_> {
 fn noted_span(range: &Expr) -> Span {
     let range = range.without_parens();
     if matches!(range.kind, ExprKind::Subquery(_)) { 0..0 } else { range.span.clone() }
+}
+
+/// An anchored or smoothed range holds samples from outside of its window; only some functions know what to do with them.
+fn refuse_foreign_extension(function: &Call) -> Result<(), Error> {
+    let extension = function.args.iter().find_map(|arg| match &arg.without_parens().kind {
+        ExprKind::MatrixSelector(matrix) => matrix.selector.extension,
+        _ => None,
+    });
+    let Some(extension) = extension.map(window_extension) else { return Ok(()) };
+    let takers: Vec<&str> = ExtendedFunction::taking(extension).iter().map(|taker| taker.name()).collect();
+    let name = function.function.name;
+    if takers.contains(&name) {
+        return Ok(());
+    }
+    let (word, takers) = (extension.name(), takers.join(", "));
+    Err(Error::execution(format!("{word} modifier can only be used with: {takers} - not with {name}")))
 }
 
 fn argument(function: &Call, index: usize) -> Result<&Expr, Error> {

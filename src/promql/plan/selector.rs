@@ -6,15 +6,16 @@ use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, col};
 
 use super::relation::{map_values, plan_error, project};
-use super::{PlannedValue, Planner, not_supported};
+use super::{PlannedValue, Planner};
 use crate::error::Error;
-use crate::kernels::RangeWindows;
+use crate::kernels::{ExtendedWindows, RangeWindows, WindowExtension};
 use crate::model::{COLUMN_LABELS, COLUMN_SAMPLES, DurationMs, SelectForm, SelectRequest, StepGrid, TimestampMs};
 use crate::promql::functions::call;
+use crate::promql::functions::extended_range::{ExtendToEdges, SmoothToSteps};
 use crate::promql::functions::range::AlignToSteps;
 use crate::promql::functions::steps::RepeatSteps;
 use crate::scan::{SelectorForm, SeriesColumn, SeriesTable};
-use crate::syntax::{Expr, ExprKind, MatrixSelector, VectorSelector};
+use crate::syntax::{Expr, ExprKind, MatrixSelector, RangeExtension, VectorSelector};
 
 /// Raw samples and the windows over them.
 pub struct RangePlan {
@@ -22,6 +23,8 @@ pub struct RangePlan {
     pub plan: LogicalPlan,
     /// One window a step.
     pub windows: RangeWindows,
+    /// Which samples beside its windows it reads.
+    pub extension: Option<WindowExtension>,
 }
 
 impl Planner<'_> {
@@ -37,7 +40,6 @@ impl Planner<'_> {
         grid: StepGrid,
         column: SeriesColumn,
     ) -> Result<LogicalPlan, Error> {
-        refuse_extension(selector)?;
         let offset = self.bounds.offset(selector.offset.as_ref())?;
         if let Some(at) = selector.at {
             let time = self.bounds.resolve(at) - offset;
@@ -56,6 +58,10 @@ impl Planner<'_> {
         grid: StepGrid,
         column: SeriesColumn,
     ) -> Result<LogicalPlan, Error> {
+        // Like Prometheus: `timestamp()` looks past the modifier, and an instant selector has no window to anchor.
+        if selector.extension == Some(RangeExtension::Smoothed) && column == SeriesColumn::Values {
+            return self.scan_smoothed(selector, grid);
+        }
         let lookback = self.options.lookback;
         match self.source.selector_form() {
             SelectorForm::Steps => self.scan(selector, SelectForm::Steps { grid, lookback }, column),
@@ -70,6 +76,21 @@ impl Planner<'_> {
         }
     }
 
+    /// Of raw samples, whatever else the source has: a step needs the samples on both sides of it.
+    fn scan_smoothed(&self, selector: &VectorSelector, grid: StepGrid) -> Result<LogicalPlan, Error> {
+        let steps = windows_on(grid, grid, DurationMs(0), DurationMs(0));
+        let windows = self.extended(steps, WindowExtension::Smoothed);
+        let (start, end) = covered(&windows.reads());
+        let samples = self.scan(selector, SelectForm::Samples { start, end }, SeriesColumn::Values)?;
+        let cells = call(SmoothToSteps { windows }, vec![col(COLUMN_LABELS), col(COLUMN_SAMPLES)]);
+        project(samples, col(COLUMN_LABELS), cells)
+    }
+
+    /// Windows with what is read beside them.
+    pub fn extended(&self, windows: RangeWindows, extension: WindowExtension) -> ExtendedWindows {
+        ExtendedWindows { windows, extension, lookback_ms: self.options.lookback.0 }
+    }
+
     fn scan(&self, selector: &VectorSelector, form: SelectForm, column: SeriesColumn) -> Result<LogicalPlan, Error> {
         let request = SelectRequest { matchers: selector.matchers.clone(), form };
         let table = SeriesTable::new(Arc::clone(self.source), request, column, self.context.clone());
@@ -81,16 +102,19 @@ impl Planner<'_> {
 
     /// The windows of a range selector, with the raw samples of all of them.
     pub fn plan_matrix_selector(&self, matrix: &MatrixSelector, grid: StepGrid) -> Result<RangePlan, Error> {
-        refuse_extension(&matrix.selector)?;
         let range = self.bounds.positive_duration(&matrix.range)?;
         let offset = self.bounds.offset(matrix.selector.offset.as_ref())?;
         let windows = match matrix.selector.at {
             Some(at) => fixed_window(self.bounds.resolve(at) - offset, grid, range),
             None => windows_on(grid.shifted_back(offset), grid, offset, range),
         };
-        let (start, end) = covered(&windows);
+        let extension = matrix.selector.extension.map(window_extension);
+        let (start, end) = match extension {
+            None => covered(&windows),
+            Some(extension) => covered(&self.extended(windows, extension).reads()),
+        };
         let plan = self.scan(&matrix.selector, SelectForm::Samples { start, end }, SeriesColumn::Values)?;
-        Ok(RangePlan { plan, windows })
+        Ok(RangePlan { plan, windows, extension })
     }
 
     /// Whatever has a range: a selector in brackets or a subquery.
@@ -104,19 +128,30 @@ impl Planner<'_> {
 
     /// An instant query of a range: its samples are the result.
     pub fn plan_top_level_range(&self, expr: &Expr, grid: StepGrid) -> Result<PlannedValue, Error> {
-        let RangePlan { plan, windows } = match &expr.without_parens().kind {
+        let RangePlan { plan, windows, extension } = match &expr.without_parens().kind {
             ExprKind::Subquery(subquery) => self.plan_top_level_subquery(subquery, grid)?,
             _ => self.plan_range(expr, grid)?,
         };
         let (start, end) = covered(&windows);
-        Ok(PlannedValue::Samples { plan, start, end })
+        let Some(extension) = extension else {
+            return Ok(PlannedValue::Samples { plan, start, end });
+        };
+        let extend = ExtendToEdges { windows: self.extended(windows, extension) };
+        let samples = call(extend, vec![col(COLUMN_SAMPLES)]);
+        let plan = LogicalPlanBuilder::from(plan)
+            .project(vec![col(COLUMN_LABELS), samples.alias(COLUMN_SAMPLES)])
+            .and_then(LogicalPlanBuilder::build)
+            .map_err(plan_error)?;
+        // The sample at the left edge is part of the result.
+        Ok(PlannedValue::Samples { plan, start: start - DurationMs(1), end })
     }
 }
 
-fn refuse_extension(selector: &VectorSelector) -> Result<(), Error> {
-    match selector.extension {
-        None => Ok(()),
-        Some(_) => Err(not_supported("the anchored or smoothed modifier")),
+/// The modifier as the kernels know it.
+pub fn window_extension(extension: RangeExtension) -> WindowExtension {
+    match extension {
+        RangeExtension::Anchored => WindowExtension::Anchored,
+        RangeExtension::Smoothed => WindowExtension::Smoothed,
     }
 }
 

@@ -65,7 +65,7 @@ impl Planner<'_> {
                     .map_err(plan_error)?
             }
         };
-        Ok(RangePlan { plan, windows })
+        Ok(RangePlan { plan, windows, extension: None })
     }
 }
 

@@ -1,0 +1,174 @@
+//! `anchored` and `smoothed`: ranges and plain selectors that also read samples beside their window.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use arrow::array::ArrayRef;
+use arrow::datatypes::DataType;
+use datafusion::logical_expr::ColumnarValue;
+
+use super::RowFunction;
+use super::columns::{CellsBuilder, SampleRows, labels_argument, samples_argument};
+use super::range::RangeCall;
+use crate::error::Error;
+use crate::kernels::{
+    ExtendedFunction, ExtendedWindows, evaluate_extended_range, extend_to_edges, remove_stale, smooth_to_steps,
+};
+use crate::model::{
+    HistogramListBuilder, LabelsRef, TimedHistogram, no_start_times, samples_column, samples_type, values_type,
+};
+
+/// The floats of a row without stale markers.
+struct Floats<'a> {
+    times: Cow<'a, [i64]>,
+    values: Cow<'a, [f64]>,
+}
+
+impl<'a> Floats<'a> {
+    fn read(rows: &'a SampleRows, row: usize) -> Result<Self, Error> {
+        let (times, values) = rows.floats()?.floats(row);
+        Ok(match remove_stale(times, values) {
+            None => Self { times: Cow::Borrowed(times), values: Cow::Borrowed(values) },
+            Some((times, values)) => Self { times: Cow::Owned(times), values: Cow::Owned(values) },
+        })
+    }
+}
+
+fn refuse_histograms(histograms: &[TimedHistogram]) -> Result<(), Error> {
+    if histograms.is_empty() {
+        return Ok(());
+    }
+    Err(Error::execution(
+        "native histograms in an anchored or smoothed selector are not supported yet by this version of Quiver",
+    ))
+}
+
+/// `prom_rate_anchored(labels, samples)` and its siblings.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct ExtendedRangeCall {
+    /// The call as it would be without the modifier.
+    pub call: RangeCall,
+    /// What it does.
+    pub function: ExtendedFunction,
+    /// Its windows over the steps, and what is read for them.
+    pub windows: ExtendedWindows,
+}
+
+impl RowFunction for ExtendedRangeCall {
+    fn name(&self) -> String {
+        format!("{}_{}", self.call.name(), self.windows.extension.name())
+    }
+
+    fn parameters(&self) -> String {
+        format!("{} lookback={}ms", self.call.parameters(), self.windows.lookback_ms)
+    }
+
+    fn return_type(&self, argument_types: &[DataType]) -> Result<DataType, Error> {
+        self.call.return_type(argument_types)
+    }
+
+    fn evaluate(&self, arguments: &[ColumnarValue], row_count: usize) -> Result<ArrayRef, Error> {
+        let labels = labels_argument(arguments, 0, row_count)?;
+        let rows = samples_argument(arguments, 1, row_count)?;
+        let mut builder = CellsBuilder::with_capacity(self.windows.windows.step_count, row_count);
+        for row in 0..row_count {
+            let floats = Floats::read(&rows, row)?;
+            refuse_histograms(rows.histograms(row))?;
+            evaluate_extended_range(self.function, &floats.times, &floats.values, &self.windows, &mut builder.sink());
+            if self.function.is_counter() && builder.last_row_has_cell() {
+                self.call.note_non_counter(LabelsRef::new(labels.value(row)));
+            }
+        }
+        builder.finish(row_count)
+    }
+}
+
+/// `smooth_to_steps(labels, samples)`: a plain selector with `smoothed`.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct SmoothToSteps {
+    /// The windows have no length: they are the steps.
+    pub windows: ExtendedWindows,
+}
+
+impl RowFunction for SmoothToSteps {
+    fn name(&self) -> String {
+        "smooth_to_steps".to_owned()
+    }
+
+    fn parameters(&self) -> String {
+        let windows = &self.windows.windows;
+        format!(
+            "lookback={}ms first={} step={}ms steps={}",
+            self.windows.lookback_ms, windows.first_end_ms, windows.end_step_ms, windows.step_count
+        )
+    }
+
+    fn return_type(&self, _argument_types: &[DataType]) -> Result<DataType, Error> {
+        Ok(values_type(self.windows.windows.step_count))
+    }
+
+    fn evaluate(&self, arguments: &[ColumnarValue], row_count: usize) -> Result<ArrayRef, Error> {
+        let rows = samples_argument(arguments, 1, row_count)?;
+        let mut builder = CellsBuilder::with_capacity(self.windows.windows.step_count, row_count);
+        for row in 0..row_count {
+            let floats = Floats::read(&rows, row)?;
+            refuse_histograms(rows.histograms(row))?;
+            smooth_to_steps(&floats.times, &floats.values, &self.windows, &mut builder.sink());
+        }
+        builder.finish(row_count)
+    }
+}
+
+/// `extend_to_edges(samples)`: an extended range that is a query of its own, as raw samples with one at each edge.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct ExtendToEdges {
+    /// The first window is the range.
+    pub windows: ExtendedWindows,
+}
+
+impl RowFunction for ExtendToEdges {
+    fn name(&self) -> String {
+        format!("extend_to_edges_{}", self.windows.extension.name())
+    }
+
+    fn parameters(&self) -> String {
+        let windows = &self.windows.windows;
+        format!("range={}ms end={} lookback={}ms", windows.range_ms, windows.first_end_ms, self.windows.lookback_ms)
+    }
+
+    fn return_type(&self, _argument_types: &[DataType]) -> Result<DataType, Error> {
+        Ok(samples_type())
+    }
+
+    fn evaluate(&self, arguments: &[ColumnarValue], row_count: usize) -> Result<ArrayRef, Error> {
+        let rows = samples_argument(arguments, 0, row_count)?;
+        let (mut times, mut values, mut row_ends) = (Vec::new(), Vec::new(), Vec::with_capacity(row_count));
+        let mut histograms = HistogramListBuilder::default();
+        for row in 0..row_count {
+            self.refuse_histograms(rows.histograms(row))?;
+            let floats = Floats::read(&rows, row)?;
+            let (row_times, row_values) = extend_to_edges(&floats.times, &floats.values, &self.windows);
+            times.extend(row_times);
+            values.extend(row_values);
+            if i32::try_from(times.len()).is_err() {
+                return Err(Error::execution("the samples of a range are too many"));
+            }
+            row_ends.push(times.len());
+            histograms.finish_row();
+        }
+        Ok(Arc::new(samples_column(&row_ends, times, values, no_start_times(row_count), histograms.finish())))
+    }
+}
+
+impl ExtendToEdges {
+    /// Prometheus' own refusal.
+    fn refuse_histograms(&self, histograms: &[TimedHistogram]) -> Result<(), Error> {
+        let reads = self.windows.reads();
+        let start_ms = reads.first_end_ms.saturating_sub(reads.range_ms);
+        if histograms.iter().any(|item| start_ms < item.at && item.at <= reads.first_end_ms) {
+            let name = self.windows.extension.name();
+            return Err(Error::execution(format!("{name} modifier is not supported with histograms")));
+        }
+        Ok(())
+    }
+}
