@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use arrow::record_batch::RecordBatch;
 
-use super::promqltest::format_point;
+use super::promqltest::{format_point, raw_points};
 use super::{SequenceValue, format_labels};
 use crate::error::Error;
-use crate::model::{COLUMN_VALUES, SamplesTable, StepsTable};
+use crate::model::{COLUMN_VALUES, Sample, SamplesTable, StepsTable};
 
 /// The rows of a table's batches, one line a series, in their order: `up{a="b"} 1@0 2@15` for samples (value@seconds),
 /// `up{a="b"} 1 _ 2` for steps.
@@ -75,15 +75,16 @@ fn rows(batches: &[RecordBatch]) -> Result<Vec<(String, Vec<String>)>, Error> {
         if batch.column_by_name(COLUMN_VALUES).is_some() {
             let table = StepsTable::try_new(batch)?;
             for row in 0..table.row_count() {
-                let text = |cell: Option<f64>| cell.map_or(SequenceValue::Absent, SequenceValue::Float).to_string();
-                rows.push((format_labels(&table.labels(row).to_labels()), table.row(row).map(text).collect()));
+                let text = |cell: Option<Sample>| cell.map_or(SequenceValue::Absent, SequenceValue::from).to_string();
+                let cells = table.samples(row)?.into_iter().map(text).collect();
+                rows.push((format_labels(&table.labels(row).to_labels()), cells));
             }
         } else {
             let table = SamplesTable::try_new(batch)?;
             for row in 0..table.row_count() {
-                let (times, values) = table.series(row);
-                let points = times.iter().zip(values).map(|(time, value)| format_point(*time, *value));
-                rows.push((format_labels(&table.labels(row).to_labels()), points.collect()));
+                let points = raw_points(&table, row)?;
+                let points = points.iter().map(|(time, sample)| format_point(*time, sample)).collect();
+                rows.push((format_labels(&table.labels(row).to_labels()), points));
             }
         }
     }
@@ -92,8 +93,10 @@ fn rows(batches: &[RecordBatch]) -> Result<Vec<(String, Vec<String>)>, Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::model::{DurationMs, SamplesTableBuilder, StepsTableBuilder, TimestampMs};
+    use crate::model::{Labels, SamplesTableBuilder, StepsTableBuilder, stale_marker};
     use crate::testing::SeriesNotation;
 
     fn steps(lines: &[&str]) -> RecordBatch {
@@ -101,10 +104,7 @@ mod tests {
         let mut builder = StepsTableBuilder::new(series.first().map_or(0, |series| series.values.len()));
         for series in series {
             for value in &series.values {
-                builder.push_cell(match value {
-                    SequenceValue::Float(value) => Some(*value),
-                    _ => None,
-                });
+                builder.push_sample(value.sample());
             }
             builder.finish_series(series.labels.encode().as_bytes());
         }
@@ -140,11 +140,22 @@ mod tests {
 
     #[test]
     fn samples_show_their_times() {
-        let series = SeriesNotation::parse("x 1 _ stale").expect("valid");
-        let (times, values) = series.samples(TimestampMs(500), DurationMs(1_000));
         let mut builder = SamplesTableBuilder::default();
-        builder.extend_samples(&times, &values);
-        builder.finish_series(series.labels.encode().as_bytes());
-        assert_eq!(format_tables(&[builder.finish()]), Ok(vec!["x 1@0.500 stale@2.500".to_owned()]));
+        builder.push_sample(500, 1.0);
+        builder.push_sample(2_500, stale_marker());
+        builder.push_histogram(1_500, None, Arc::default());
+        builder.finish_series(Labels::from_pairs([("__name__", "x")]).encode().as_bytes());
+        assert_eq!(format_tables(&[builder.finish()]), Ok(vec!["x 1@0.500 {{}}@1.500 stale@2.500".to_owned()]));
+    }
+
+    #[test]
+    fn histograms_differ_by_their_content() {
+        let wanted = [steps(&["x 1 {{count:1}} _", "y {{count:1}}x2"])];
+        let got = [steps(&["x 1 {{count:2}} _", "y {{count:1}}x2"])];
+        expect_test::expect![[r#"
+            - x 1 {{count:1}} _
+            + x 1 {{count:2}} _
+            (1 series are equal)"#]]
+        .assert_eq(&diff_tables(&wanted, &got).expect("tables").expect("differ"));
     }
 }

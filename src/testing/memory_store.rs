@@ -1,34 +1,28 @@
 //! Series in memory, as a source for the query engine: the storage of the embedded Prometheus.
 
+mod histogram_chunk;
+mod stored_series;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use parking_lot::RwLock;
 
-use super::{NotationError, SeriesNotation};
+use self::stored_series::{StoredSeries, sample_size};
+use super::{NotationError, SeriesNotation, TimedSample};
 use crate::error::Error;
 use crate::model::{
     CompiledMatchers, DurationMs, EncodedLabels, Labels, LabelsRef, Matcher, MetadataRequest, MetricMetadata,
-    QueryContext, SamplesTableBuilder, SelectForm, SelectRequest, StepGrid, StepsTableBuilder, TimestampMs, is_stale,
+    QueryContext, Sample, SamplesTableBuilder, SelectForm, SelectRequest, StepGrid, StepsTableBuilder, TimestampMs,
+    histogram_size,
 };
 use crate::scan::{SelectorForm, SeriesSource, SeriesStream};
 
 /// A batch is cut when it holds this many samples or cells, so that even small tests see answers of several batches.
 const BATCH_CELLS: usize = 8_192;
-
-/// What a query over a series with native histograms is told.
-const NO_HISTOGRAMS: &str = "native histograms are not supported yet";
-
-/// Samples of one series; times ascend.
-#[derive(Debug, Default)]
-struct StoredSeries {
-    timestamps: Vec<i64>,
-    values: Vec<f64>,
-    /// Native histograms are known by their times only: selecting one is an error, never a wrong answer.
-    histogram_times: Vec<i64>,
-}
 
 /// One part: what one server group would hold.
 #[derive(Debug, Default)]
@@ -74,29 +68,21 @@ impl MemoryStore {
 
     /// Appends one float sample to part 0.
     pub fn append(&self, labels: &Labels, time: TimestampMs, value: f64) -> Result<(), Error> {
-        self.append_to_part(0, labels, &[time.0], &[value], &[])
+        self.append_to_part(0, labels, [TimedSample { time: time.0, start_time: None, sample: Sample::Float(value) }])
     }
 
-    /// Appends samples of one series to a part: floats (times in ms, ascending, as many as values) and times of native
-    /// histograms. As Prometheus does: the same sample again is nothing, another value at a known time and an earlier time
-    /// are errors; what was appended before the error stays.
+    /// Appends samples of one series to a part, in the order of their times. As Prometheus does: the same sample again is
+    /// nothing, another value at a known time, an earlier time and a histogram that contradicts itself are errors; what was
+    /// appended before the error stays. Reset hints of histograms come back as Prometheus' storage would give them back.
     pub fn append_to_part(
         &self,
         part: usize,
         labels: &Labels,
-        timestamps_ms: &[i64],
-        values: &[f64],
-        histogram_times_ms: &[i64],
+        samples: impl IntoIterator<Item = TimedSample>,
     ) -> Result<(), Error> {
         let mut series = self.part(part)?.series.write();
         let stored = series.entry(labels.encode()).or_default();
-        for (time, value) in timestamps_ms.iter().zip(values) {
-            stored.append_float(*time, *value).map_err(|error| error.in_context(labels))?;
-        }
-        for time in histogram_times_ms {
-            stored.append_histogram(*time).map_err(|error| error.in_context(labels))?;
-        }
-        Ok(())
+        samples.into_iter().try_for_each(|sample| stored.append(sample)).map_err(|error| error.in_context(labels))
     }
 
     /// Appends series in notation to part 0, value `i` at `start + i × interval`.
@@ -115,8 +101,7 @@ impl MemoryStore {
         for line in lines {
             let series = SeriesNotation::parse(line)
                 .map_err(|error: NotationError| Error::bad_data(error.to_string()).in_context(line))?;
-            let (times, values) = series.samples(start, interval);
-            self.append_to_part(part, &series.labels, &times, &values, &series.histogram_times(start, interval))?;
+            self.append_to_part(part, &series.labels, series.samples(start, interval))?;
         }
         Ok(())
     }
@@ -136,11 +121,8 @@ impl MemoryStore {
     pub fn drop_before(&self, time: TimestampMs) {
         for (_, part) in &self.parts {
             part.series.write().retain(|_, series| {
-                let from = series.timestamps.partition_point(|at| *at < time.0);
-                series.timestamps.drain(..from);
-                series.values.drain(..from);
-                series.histogram_times.retain(|at| *at >= time.0);
-                series.newest().is_some()
+                series.drop_before(time.0);
+                !series.is_empty()
             });
         }
     }
@@ -184,75 +166,6 @@ fn limited<T>(items: impl IntoIterator<Item = T>, limit: Option<usize>) -> Vec<T
     items.into_iter().take(limit).collect()
 }
 
-impl StoredSeries {
-    fn newest(&self) -> Option<i64> {
-        self.timestamps.last().max(self.histogram_times.last()).copied()
-    }
-
-    fn append_float(&mut self, time: i64, value: f64) -> Result<(), Error> {
-        match self.newest() {
-            Some(newest) if time < newest => Err(out_of_order(time, newest)),
-            Some(newest) if time == newest => match (self.timestamps.last(), self.values.last()) {
-                (Some(last), Some(known)) if *last == time && known.to_bits() == value.to_bits() => Ok(()),
-                _ => Err(duplicate(time)),
-            },
-            _ => {
-                self.timestamps.push(time);
-                self.values.push(value);
-                Ok(())
-            }
-        }
-    }
-
-    fn append_histogram(&mut self, time: i64) -> Result<(), Error> {
-        // Floats of the same call stand before the histograms, so only the times of each kind must ascend here.
-        if self.timestamps.binary_search(&time).is_ok() {
-            return Err(duplicate(time));
-        }
-        match self.histogram_times.last() {
-            Some(newest) if time < *newest => Err(out_of_order(time, *newest)),
-            Some(newest) if time == *newest => Ok(()),
-            _ => {
-                self.histogram_times.push(time);
-                Ok(())
-            }
-        }
-    }
-
-    /// Indexes of the samples with `start < t ≤ end`; an error if a native histogram stands there.
-    fn window(&self, start: i64, end: i64) -> Result<std::ops::Range<usize>, Error> {
-        let first_histogram = self.histogram_times.partition_point(|time| *time <= start);
-        if self.histogram_times.get(first_histogram).is_some_and(|time| *time <= end) {
-            return Err(Error::execution(NO_HISTOGRAMS));
-        }
-        let from = self.timestamps.partition_point(|time| *time <= start);
-        let to = self.timestamps.partition_point(|time| *time <= end);
-        Ok(from..to.max(from))
-    }
-
-    /// The newest sample with `time - lookback < t ≤ time`, unless it is a stale marker.
-    fn look_back(&self, time: i64, lookback: DurationMs) -> Result<Option<(f64, i64)>, Error> {
-        let window = self.window(time.saturating_sub(lookback.0), time)?;
-        let newest = window.last().map(|at| (self.values[at], self.timestamps[at]));
-        Ok(newest.filter(|(value, _)| !is_stale(*value)))
-    }
-
-    fn has_sample_in(&self, start: i64, end: i64) -> bool {
-        let any_in =
-            |times: &[i64]| times.get(times.partition_point(|time| *time < start)).is_some_and(|at| *at <= end);
-        any_in(&self.timestamps) || any_in(&self.histogram_times)
-    }
-}
-
-fn out_of_order(time: i64, newest: i64) -> Error {
-    let [time, newest] = [time, newest].map(TimestampMs);
-    Error::bad_data(format!("out of order sample: {time} comes after {newest}"))
-}
-
-fn duplicate(time: i64) -> Error {
-    Error::bad_data(format!("duplicate sample for timestamp {}", TimestampMs(time)))
-}
-
 /// Raw samples with `start < t ≤ end`, stale markers kept; series without any are left out.
 fn select_samples(
     series: &BTreeMap<EncodedLabels, StoredSeries>,
@@ -263,12 +176,24 @@ fn select_samples(
     let mut batches = Vec::new();
     let mut builder = SamplesTableBuilder::default();
     for (labels, stored) in series.iter().filter(|(labels, _)| matchers.match_labels(labels.as_ref())) {
-        let window = stored.window(start.0, end.0)?;
-        if window.is_empty() {
+        let window = stored.window(start.0, end.0);
+        if window.floats.is_empty() && window.histograms.is_empty() {
             continue;
         }
-        context.count_samples(window.len())?;
-        builder.extend_samples(&stored.timestamps[window.clone()], &stored.values[window]);
+        let histograms = stored.histograms(&window);
+        let weight: usize = histograms.iter().map(|item| histogram_size(&item.histogram)).sum();
+        context.count_samples(window.floats.len() + weight)?;
+        match stored.floats(&window) {
+            (times, values, None) => builder.extend_samples(times, values),
+            (times, values, Some(starts)) => {
+                for ((time, start), value) in times.iter().zip(starts).zip(values) {
+                    builder.push_started_sample(*time, *start, *value);
+                }
+            }
+        }
+        for item in histograms {
+            builder.push_histogram(item.at, item.start_time, Arc::clone(&item.histogram));
+        }
         builder.finish_series(labels.as_bytes());
         if builder.sample_count() >= BATCH_CELLS {
             batches.push(builder.finish());
@@ -288,13 +213,13 @@ fn select_steps(
     let mut batches = Vec::new();
     let mut builder = StepsTableBuilder::timed(grid.step_count());
     for (labels, stored) in series.iter().filter(|(labels, _)| matchers.match_labels(labels.as_ref())) {
-        let cells = grid.times().map(|time| stored.look_back(time.0, lookback)).collect::<Result<Vec<_>, _>>()?;
-        let count = cells.iter().flatten().count();
-        if count == 0 {
+        let cells: Vec<_> = grid.times().map(|time| stored.look_back(time.0, lookback)).collect();
+        let weight: usize = cells.iter().flatten().map(|(sample, _)| sample_size(sample)).sum();
+        if weight == 0 {
             continue;
         }
-        context.count_samples(count)?;
-        cells.into_iter().for_each(|cell| builder.push_timed_cell(cell));
+        context.count_samples(weight)?;
+        cells.into_iter().for_each(|cell| builder.push_timed_sample(cell));
         builder.finish_series(labels.as_bytes());
         if builder.row_count().saturating_mul(grid.step_count()) >= BATCH_CELLS {
             batches.push(builder.finish());
@@ -398,27 +323,28 @@ mod tests {
         store.select(0, request, &QueryContext::default()).await?.try_collect().await
     }
 
-    /// One line a series; `value@minutes` for samples, `value@minutes` or `_` a step for steps.
+    /// One line a series; `value@minutes` for samples (floats, then histograms), `value@minutes` or `_` a step for steps.
     async fn selected(store: &MemoryStore, form: SelectForm) -> Result<Vec<String>, Error> {
-        let text = |value: f64, time: i64| format!("{}@{}", SequenceValue::Float(value), time / 60_000);
+        let text = |sample: Sample, time: i64| format!("{}@{}", SequenceValue::from(sample), time / 60_000);
         let mut lines = Vec::new();
         for batch in select(store, &request("x", form.clone())).await? {
             if matches!(form, SelectForm::Samples { .. }) {
                 let table = SamplesTable::try_new(&batch)?;
                 for row in 0..table.row_count() {
                     let (times, values) = table.series(row);
-                    let samples: Vec<_> = times.iter().zip(values).map(|(time, value)| text(*value, *time)).collect();
+                    let floats = times.iter().zip(values).map(|(time, value)| text(Sample::Float(*value), *time));
+                    let histograms = table.histograms().row(row)?;
+                    let histograms =
+                        histograms.into_iter().map(|item| text(Sample::Histogram(item.histogram), item.at));
+                    let samples: Vec<_> = floats.chain(histograms).collect();
                     lines.push(format!("{} {}", format_labels(&table.labels(row).to_labels()), samples.join(" ")));
                 }
             } else {
                 let table = StepsTable::try_new(&batch)?;
                 for row in 0..table.row_count() {
-                    let cell = |step| {
-                        let time = table.sample_time(row, step)?;
-                        Some(text(table.cell(row, step)?, time))
-                    };
-                    let cells = (0..table.step_count()).map(|step| cell(step).unwrap_or_else(|| "_".to_owned()));
-                    let cells: Vec<_> = cells.collect();
+                    let cell = |(step, sample)| Some(text(sample?, table.sample_time(row, step)?));
+                    let cells = table.samples(row)?.into_iter().enumerate();
+                    let cells: Vec<_> = cells.map(|cell_at| cell(cell_at).unwrap_or_else(|| "_".to_owned())).collect();
                     lines.push(format!("{} {}", format_labels(&table.labels(row).to_labels()), cells.join(" ")));
                 }
             }
@@ -453,14 +379,60 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn selecting_native_histograms_is_an_error_only_where_they_stand() {
-        let store = store(&["x 0 1 {{count:1}} 3"]);
-        assert_eq!(selected(&store, window(-1, 1)).await.expect("only floats"), ["x 0@0 1@1"]);
-        assert_eq!(selected(&store, window(2, 5)).await.expect("left open"), ["x 3@3"]);
-        let error = selected(&store, window(1, 2)).await.expect_err("a histogram stands at 2m");
-        assert_eq!(error, Error::execution("native histograms are not supported yet"));
-        let steps = SelectForm::Steps { grid: StepGrid::instant(TimestampMs(120_000)), lookback: MINUTE };
-        assert!(selected(&store, steps).await.is_err());
+    async fn floats_and_histograms_take_turns_in_a_series() {
+        let store = store(&["x 0 {{count:1}} 2 {{count:3}}x1 stale"]);
+        assert_eq!(
+            selected(&store, window(0, 9)).await.expect("answers"),
+            ["x 2@2 {{count:1}}@1 {{count:3}}@3 {{count:3 counter_reset_hint:not_reset}}@4 {{sum:NaN}}@5"]
+        );
+        assert_eq!(selected(&store, window(0, 1)).await.expect("answers"), ["x {{count:1}}@1"]);
+        let steps = SelectForm::Steps { grid: StepGrid::with_count(TimestampMs(0), MINUTE, 6), lookback: MINUTE };
+        assert_eq!(
+            selected(&store, steps).await.expect("answers"),
+            ["x 0@0 {{count:1}}@1 2@2 {{count:3}}@3 {{count:3 counter_reset_hint:not_reset}}@4 _"]
+        );
+        let steps = SelectForm::Steps {
+            grid: StepGrid::with_count(TimestampMs(90_000), MINUTE, 2),
+            lookback: DurationMs(120_000),
+        };
+        assert_eq!(selected(&store, steps).await.expect("answers"), ["x {{count:1}}@1 2@2"]);
+    }
+
+    #[tokio::test]
+    async fn histograms_weigh_more_than_floats_in_the_budget() {
+        let store = store(&["x {{}}x1"]);
+        let forms = [
+            window(-1, 9),
+            SelectForm::Steps { grid: StepGrid::with_count(TimestampMs(0), MINUTE, 2), lookback: MINUTE },
+        ];
+        for form in forms {
+            let select = async |samples_max| {
+                let context = QueryContext::new(None, samples_max);
+                let answer = store.select(0, &request("x", form.clone()), &context).await;
+                answer.map(|_| context.samples_loaded()).map_err(|error| error.kind())
+            };
+            assert_eq!(select(22).await, Ok(22));
+            assert_eq!(select(21).await, Err(crate::error::ErrorKind::TooManySamples));
+        }
+    }
+
+    #[tokio::test]
+    async fn start_times_come_back_where_they_are_known() {
+        let store = MemoryStore::new();
+        let series = SeriesNotation::parse("x 1 2 {{}} 4 5").expect("valid");
+        let offsets = [None, Some(-30_000), Some(-1), Some(-180_000)].map(|offset| offset.map(DurationMs));
+        store
+            .append_to_part(0, &series.labels, series.started_samples(TimestampMs(0), MINUTE, &offsets))
+            .expect("in order");
+        let starts = async |from: i64| {
+            let batches = select(&store, &request("x", window(from, 9))).await.expect("answers");
+            let table = SamplesTable::try_new(&batches[0]).expect("samples");
+            let histograms = table.histograms().row(0).expect("readable");
+            (table.start_times(0).map(<[i64]>::to_vec), histograms.first().and_then(|item| item.start_time))
+        };
+        // A start at time 0 is none.
+        assert_eq!(starts(-1).await, (Some(vec![0, 30_000, 0, 0]), Some(119_999)));
+        assert_eq!(starts(2).await, (None, None));
     }
 
     #[tokio::test]
@@ -489,8 +461,29 @@ mod tests {
         assert_eq!(append(1000, 1.0), Ok(()), "the same sample again is nothing");
         assert_eq!(append(1000, 2.0), Err("{__name__=\"x\"}: duplicate sample for timestamp 1".to_owned()));
         assert_eq!(append(999, 1.0), Err("{__name__=\"x\"}: out of order sample: 0.999 comes after 1".to_owned()));
-        assert!(store.append_to_part(1, &labels, &[], &[], &[]).is_err(), "there is no part 1");
-        assert!(store.append_to_part(0, &labels, &[], &[], &[1000]).is_err(), "a float stands there");
+        assert!(store.append_to_part(1, &labels, []).is_err(), "there is no part 1");
+    }
+
+    #[test]
+    fn a_time_has_one_sample() {
+        let [float, histogram, other, marker] = ["1", "{{count:1}}", "{{count:2}}", "stale"].map(|value| {
+            let series = SeriesNotation::parse(&format!("x {value}")).expect("valid");
+            series.samples(TimestampMs(1000), MINUTE).remove(0)
+        });
+        for (first, second, fits) in [
+            (&float, &float, true),
+            (&float, &histogram, false),
+            (&histogram, &float, false),
+            (&histogram, &histogram, true),
+            (&histogram, &other, false),
+            (&histogram, &marker, false),
+        ] {
+            let samples = [first.clone(), second.clone()];
+            let appended = MemoryStore::new().append_to_part(0, &Labels::from_pairs([("__name__", "x")]), samples);
+            let error = "{__name__=\"x\"}: duplicate sample for timestamp 1";
+            assert_eq!(appended.is_ok(), fits);
+            assert!(appended.is_ok() || appended.is_err_and(|found| found.to_string() == error));
+        }
     }
 
     #[test]

@@ -13,6 +13,6 @@ pub use batches::{diff_tables, format_tables};
 pub use memory_store::MemoryStore;
 pub use parser_cases::{CaseReport, run_parser_cases};
 pub use series_notation::{
-    NotationError, SequenceValue, SeriesNotation, format_float, format_labels, format_values, parse_labels,
-    parse_start_offsets, parse_values,
+    NotationError, SequenceValue, SeriesNotation, TimedSample, format_float, format_histogram, format_labels,
+    format_values, parse_labels, parse_start_offsets, parse_values,
 };

@@ -2,6 +2,7 @@
 
 mod answer;
 mod compare;
+mod custom_buckets;
 mod evaluator;
 mod explain;
 mod pin;
@@ -12,8 +13,9 @@ mod runner;
 mod script;
 mod tolerance;
 
-pub use answer::{AnnotatedAnswer, Answer, format_point};
-pub use compare::{check_annotations, check_answer, check_failure, check_value};
+pub use answer::{AnnotatedAnswer, Answer, Point, format_point, raw_points};
+pub use compare::{check_annotations, check_answer, check_failure, check_value, histograms_match};
+pub use custom_buckets::custom_bucket_series;
 pub use evaluator::Evaluator;
 pub use reader::{ReadError, read_script};
 pub use report::{CaseReport, Counts, Explanation, Failure, FileReport, Outcome, Report};

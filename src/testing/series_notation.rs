@@ -7,17 +7,27 @@
 //! | `stale` | the stale marker |
 //! | `1x3` | 1 1 1 1 |
 //! | `1+2x3`, `9-2x3` | 1 3 5 7, 9 7 5 3, made by repeated addition |
-//! | `{{sum:1 count:2}}`, with `xN`, `+{{…}}xN`, `-{{…}}xN` | native histograms, kept as their text |
+//! | `{{sum:1 count:2 buckets:[2]}}`, with `xN` | a native histogram, or N+1 of it (keys: `series_notation/histogram.rs`) |
+//! | `{{…}}+{{…}}xN`, `{{…}}-{{…}}xN` | native histograms made by repeated addition |
+
+mod histogram;
 
 use std::fmt;
 use std::sync::Arc;
 
 use thiserror::Error;
 
+pub use self::histogram::format_histogram;
+use self::histogram::{WrittenHistogram, parse_histogram, write_histogram};
 use super::go_string::unquote;
-use crate::model::{DurationMs, Labels, LabelsBuilder, TimestampMs, format_label_name, is_stale, stale_marker};
+use crate::kernels::native_histogram::{HistogramError, add, histograms_equal, subtract};
+use crate::model::{
+    CounterResetHint, DurationMs, Labels, LabelsBuilder, NativeHistogram, Sample, TimestampMs, format_label_name,
+    is_stale, stale_marker,
+};
 
-/// One line never means more values than this: `1x999999999` would otherwise fill the memory.
+/// One line never means more values than this: `1x999999999` would otherwise fill the memory. Histograms that are made by
+/// addition count with all their buckets.
 const VALUES_MAX: usize = 1_000_000;
 
 /// Why a line is not a series, and at which byte of it.
@@ -37,17 +47,53 @@ pub enum SequenceValue {
     Absent,
     /// A float sample; the stale marker is one of them.
     Float(f64),
-    /// A native histogram, as its text.
-    Histogram(Arc<str>),
+    /// A native histogram.
+    Histogram {
+        /// The histogram.
+        histogram: Arc<NativeHistogram>,
+        /// Was its reset hint spelled out? Only then a test looks at it.
+        hint_is_written: bool,
+    },
 }
 
-/// Floats are equal when their bits are: a stale marker is no other NaN, and -0 is not 0.
+impl SequenceValue {
+    /// The sample, if there is one.
+    pub fn sample(&self) -> Option<Sample> {
+        match self {
+            Self::Absent => None,
+            Self::Float(value) => Some(Sample::Float(*value)),
+            Self::Histogram { histogram, .. } => Some(Sample::Histogram(Arc::clone(histogram))),
+        }
+    }
+}
+
+impl From<Sample> for SequenceValue {
+    fn from(sample: Sample) -> Self {
+        match sample {
+            Sample::Float(value) => Self::Float(value),
+            Sample::Histogram(histogram) => {
+                let hint_is_written = histogram.counter_reset_hint != CounterResetHint::Unknown;
+                Self::Histogram { histogram, hint_is_written }
+            }
+        }
+    }
+}
+
+/// Floats are equal when their bits are: a stale marker is no other NaN, and -0 is not 0. So are histograms, and their hints
+/// must agree.
 impl PartialEq for SequenceValue {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Absent, Self::Absent) => true,
             (Self::Float(a), Self::Float(b)) => a.to_bits() == b.to_bits() || both_plain_nan(*a, *b),
-            (Self::Histogram(a), Self::Histogram(b)) => a == b,
+            (
+                Self::Histogram { histogram, hint_is_written },
+                Self::Histogram { histogram: other, hint_is_written: other_is_written },
+            ) => {
+                hint_is_written == other_is_written
+                    && histogram.counter_reset_hint == other.counter_reset_hint
+                    && histograms_equal(histogram, other)
+            }
             _ => false,
         }
     }
@@ -61,7 +107,9 @@ impl fmt::Display for SequenceValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Absent => f.write_str("_"),
-            Self::Histogram(text) => f.write_str(text),
+            Self::Histogram { histogram, hint_is_written } => {
+                f.write_str(&write_histogram(histogram, *hint_is_written))
+            }
             Self::Float(value) if is_stale(*value) => f.write_str("stale"),
             Self::Float(value) => f.write_str(&format_float(*value)),
         }
@@ -99,25 +147,37 @@ impl SeriesNotation {
         Ok(Self { labels, values })
     }
 
-    /// The float samples, value `i` at `start + i × interval`: times (ms, ascending) and values. Histograms are left out.
-    pub fn samples(&self, start: TimestampMs, interval: DurationMs) -> (Vec<i64>, Vec<f64>) {
-        let float = |value: &SequenceValue| match value {
-            SequenceValue::Float(value) => Some(*value),
-            SequenceValue::Absent | SequenceValue::Histogram(_) => None,
-        };
-        let timed = self.values.iter().enumerate().filter_map(|(index, value)| {
-            Some((time_of(index, start, interval), float(value)?)) //
-        });
-        timed.unzip()
+    /// The samples, value `i` at `start + i × interval`.
+    pub fn samples(&self, start: TimestampMs, interval: DurationMs) -> Vec<TimedSample> {
+        self.started_samples(start, interval, &[])
     }
 
-    /// Times of the native histograms (ms, ascending).
-    pub fn histogram_times(&self, start: TimestampMs, interval: DurationMs) -> Vec<i64> {
-        let at = |(index, value): (usize, &SequenceValue)| {
-            matches!(value, SequenceValue::Histogram(_)).then(|| time_of(index, start, interval))
+    /// The same with start timestamps: `start_offsets[i]` is the distance of that of value `i` from the time of the value.
+    pub fn started_samples(
+        &self,
+        start: TimestampMs,
+        interval: DurationMs,
+        start_offsets: &[Option<DurationMs>],
+    ) -> Vec<TimedSample> {
+        let timed = |(index, value): (usize, &SequenceValue)| {
+            let time = time_of(index, start, interval);
+            let offset = start_offsets.get(index).copied().flatten();
+            let start_time = offset.map(|offset| time.saturating_add(offset.0));
+            Some(TimedSample { time, start_time, sample: value.sample()? })
         };
-        self.values.iter().enumerate().filter_map(at).collect()
+        self.values.iter().enumerate().filter_map(timed).collect()
     }
+}
+
+/// A sample at its time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TimedSample {
+    /// When it was taken, ms.
+    pub time: i64,
+    /// Since when it counts, ms, where that is known.
+    pub start_time: Option<i64>,
+    /// The sample.
+    pub sample: Sample,
 }
 
 fn time_of(index: usize, start: TimestampMs, interval: DurationMs) -> i64 {
@@ -273,23 +333,45 @@ fn parse_item(cursor: &mut Cursor<'_>, values: &mut Vec<SequenceValue>) -> Resul
 }
 
 fn parse_histogram_item(cursor: &mut Cursor<'_>, values: &mut Vec<SequenceValue>) -> Result<(), NotationError> {
-    let start = cursor.at;
-    cursor.histogram()?;
+    let WrittenHistogram { histogram, hint_is_written, .. } = parse_histogram(cursor)?;
     let stepped = cursor.rest().starts_with("+{{") || cursor.rest().starts_with("-{{");
     if stepped {
-        cursor.take(1);
-        cursor.histogram()?;
+        return parse_stepped_histograms(cursor, values, histogram);
     }
-    let marker: Arc<str> = Arc::from(&cursor.text[start..cursor.at]);
-    let count = if stepped {
-        cursor.expect("x")?;
-        cursor.count()?.saturating_add(1)
-    } else if cursor.eat("x") {
-        cursor.count()?.saturating_add(1)
-    } else {
-        1
-    };
-    push_many(cursor, values, &SequenceValue::Histogram(marker), count)
+    let count = if cursor.eat("x") { cursor.count()?.saturating_add(1) } else { 1 };
+    let value = SequenceValue::Histogram { histogram: Arc::new(histogram), hint_is_written };
+    push_many(cursor, values, &value, count)
+}
+
+/// `+{{…}}xN` or `-{{…}}xN` behind a first histogram. Whether the hint counts as written is up to the second.
+fn parse_stepped_histograms(
+    cursor: &mut Cursor<'_>,
+    values: &mut Vec<SequenceValue>,
+    first: NativeHistogram,
+) -> Result<(), NotationError> {
+    let combine = if cursor.take(1) == "+" { add } else { subtract };
+    let step_at = cursor.at;
+    let WrittenHistogram { histogram: step, hint_is_written, .. } = parse_histogram(cursor)?;
+    cursor.expect("x")?;
+    let count = cursor.count()?.saturating_add(1);
+    let bucket_count = |histogram: &NativeHistogram| histogram.positive.counts.len() + histogram.negative.counts.len();
+    check_room(cursor, values, count.saturating_mul(1 + bucket_count(&first) + bucket_count(&step)))?;
+    let wrong = |message: String| NotationError { offset: step_at, message };
+    let mut current = first;
+    for index in 0..count {
+        let next = if index + 1 < count {
+            if current.schema > step.schema {
+                let (from, to) = (step.schema, current.schema);
+                return Err(wrong(format!("error combining histograms: cannot merge from schema {from} to {to}")));
+            }
+            combine(&current, &step).map_err(|error: HistogramError| wrong(error.to_string()))?.histogram
+        } else {
+            NativeHistogram::default()
+        };
+        let histogram = Arc::new(std::mem::replace(&mut current, next));
+        values.push(SequenceValue::Histogram { histogram, hint_is_written });
+    }
+    Ok(())
 }
 
 fn check_room(cursor: &Cursor<'_>, values: &[SequenceValue], count: usize) -> Result<(), NotationError> {
@@ -416,13 +498,6 @@ impl<'a> Cursor<'a> {
         Ok(text)
     }
 
-    fn histogram(&mut self) -> Result<(), NotationError> {
-        self.expect("{{")?;
-        let length = self.rest().find("}}").ok_or_else(|| self.error("histogram has no closing \"}}\""))?;
-        self.at += length + 2;
-        Ok(())
-    }
-
     fn digits(&self, from: usize) -> usize {
         self.rest().as_bytes()[from..].iter().take_while(|byte| byte.is_ascii_digit()).count()
     }
@@ -520,11 +595,26 @@ mod tests {
             ("-1-1x2", "-1 -2 -3"),
             ("-1+0x1", "-1 -1"),
             ("1e1+1e1x2", "10 20 30"),
-            ("{{}} {{sum:1 count:2}}x1", "{{}} {{sum:1 count:2}} {{sum:1 count:2}}"),
+            ("{{}} {{sum:1 count:2}}x1", "{{}} {{count:2 sum:1}} {{count:2 sum:1}}"),
             (
-                "{{count:1}}+{{count:2 buckets:[1 2]}}x1",
-                "{{count:1}}+{{count:2 buckets:[1 2]}} {{count:1}}+{{count:2 buckets:[1 2]}}",
+                "{{count:1}}+{{count:2 buckets:[1 2]}}x2",
+                "{{count:1}} {{count:3 buckets:[1 2]}} {{count:5 buckets:[2 4]}}",
             ),
+            (
+                "{{count:5 buckets:[3 2]}}-{{count:1 buckets:[1]}}x1",
+                "{{count:5 buckets:[3 2]}} {{count:4 buckets:[2 2]}}",
+            ),
+            ("{{schema:1}}+{{count:1}}x0", "{{schema:1}}"),
+            (
+                "{{schema:1}}+{{count:1}}x1",
+                "error: column 14: error combining histograms: cannot merge from schema 0 to 1",
+            ),
+            (
+                "{{schema:-53 custom_values:[1]}}+{{count:1}}x1",
+                "error: column 34: cannot apply this operation on histograms with a mix of exponential and custom bucket schemas",
+            ),
+            ("{{buckets:[1 2 3]}}+{{buckets:[1]}}x200000", "error: column 43: more than 1000000 values in one series"),
+            ("{{}}y", "error: column 1: \"{{}}y\" is no value of a series"),
             ("1+2", "error: column 4: expected \"x\""),
             ("1x", "error: column 3: expected a count"),
             ("1x-2", "error: column 3: expected a count"),
@@ -594,10 +684,19 @@ mod tests {
     #[test]
     fn samples_stand_at_multiples_of_the_interval() {
         let series = SeriesNotation::parse("up{a=\"b\"} 1 _ {{}} stale 5").expect("valid");
-        let (times, values) = series.samples(TimestampMs(100), DurationMs(10));
-        assert_eq!(times, [100, 130, 140]);
-        assert!(values[0] == 1.0 && is_stale(values[1]) && values[2] == 5.0);
-        assert_eq!(series.histogram_times(TimestampMs(100), DurationMs(10)), [120]);
+        let samples = series.samples(TimestampMs(100), DurationMs(10));
+        assert_eq!(samples.iter().map(|sample| sample.time).collect::<Vec<_>>(), [100, 120, 130, 140]);
+        assert_eq!(samples[1].sample, Sample::Histogram(Arc::default()));
+        assert!(samples[2].sample.is_stale_marker() && samples[3].sample == Sample::Float(5.0));
+    }
+
+    #[test]
+    fn start_times_count_from_their_sample() {
+        let series = SeriesNotation::parse("up 1 _ 3 {{}}").expect("valid");
+        let offsets = [None, Some(DurationMs(1)), Some(DurationMs(-30)), Some(DurationMs(5))];
+        let samples = series.started_samples(TimestampMs(100), DurationMs(10), &offsets);
+        let starts: Vec<_> = samples.iter().map(|sample| (sample.time, sample.start_time)).collect();
+        assert_eq!(starts, [(100, None), (120, Some(90)), (130, Some(135))]);
     }
 
     #[test]
@@ -612,7 +711,10 @@ mod tests {
             Just(SequenceValue::Float(stale_marker())),
             Just(SequenceValue::Float(1.0)),
             any::<f64>().prop_map(|value| SequenceValue::Float(if value.is_nan() { f64::NAN } else { value })),
-            Just(SequenceValue::Histogram(Arc::from("{{count:1}}"))),
+            Just(SequenceValue::from(Sample::Histogram(Arc::new(NativeHistogram {
+                count: 1.0,
+                ..NativeHistogram::default()
+            })))),
         ]
     }
 
@@ -629,7 +731,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_makes_it_panic(text in "[ _x+\\-0-9a-z{}\"\\\\=,.é]{0,24}|\\PC{0,24}") {
+        fn no_text_makes_it_panic(text in "[ _x+\\-0-9a-z{}:\\[\\]\"\\\\=,.é]{0,24}|\\PC{0,24}") {
             let _result_does_not_matter = (SeriesNotation::parse(&text), parse_start_offsets(&text), parse_values(&text));
         }
     }

@@ -4,7 +4,10 @@ use std::fmt;
 
 use super::super::{SequenceValue, format_float, format_labels};
 use crate::error::Error;
-use crate::model::{Labels, QueryValue, SamplesTable, StepsTable};
+use crate::model::{Labels, QueryValue, Sample, SamplesTable, StepsTable};
+
+/// Time (ms) and sample.
+pub type Point = (i64, Sample);
 
 /// What a query evaluated to.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,10 +16,10 @@ pub enum Answer {
     Scalar(f64),
     /// A text.
     String(String),
-    /// One value a series, in the order of the answer.
-    Vector(Vec<(Labels, f64)>),
-    /// Points a series: time (ms) and value, in the order of the answer.
-    Matrix(Vec<(Labels, Vec<(i64, f64)>)>),
+    /// One sample a series, in the order of the answer.
+    Vector(Vec<(Labels, Sample)>),
+    /// Points a series, in the order of the answer.
+    Matrix(Vec<(Labels, Vec<Point>)>),
 }
 
 /// A value with its annotations as the API shows them: `PromQL warning: … (line:col)`.
@@ -40,8 +43,10 @@ impl Answer {
                 let mut series = Vec::new();
                 for batch in batches {
                     let table = StepsTable::try_new(batch)?;
-                    let rows = 0..table.row_count();
-                    series.extend(rows.filter_map(|row| Some((table.labels(row).to_labels(), table.cell(row, 0)?))));
+                    for row in 0..table.row_count() {
+                        let sample = table.samples(row)?.into_iter().next().flatten();
+                        series.extend(sample.map(|sample| (table.labels(row).to_labels(), sample)));
+                    }
                 }
                 Ok(Self::Vector(series))
             }
@@ -50,7 +55,7 @@ impl Answer {
                 for batch in batches {
                     let table = StepsTable::try_new(batch)?;
                     for row in 0..table.row_count() {
-                        let cells = grid.times().zip(table.row(row));
+                        let cells = grid.times().zip(table.samples(row)?);
                         let points: Vec<_> = cells.filter_map(|(time, cell)| Some((time.0, cell?))).collect();
                         series.push((table.labels(row).to_labels(), points));
                     }
@@ -63,12 +68,10 @@ impl Answer {
                 for batch in batches {
                     let table = SamplesTable::try_new(batch)?;
                     for row in 0..table.row_count() {
-                        let (times, values) = table.series(row);
-                        let points = times.iter().copied().zip(values.iter().copied()).collect();
-                        series.push((table.labels(row).to_labels(), points));
+                        series.push((table.labels(row).to_labels(), raw_points(&table, row)?));
                     }
                 }
-                series.retain(|(_, points): &(Labels, Vec<(i64, f64)>)| !points.is_empty());
+                series.retain(|(_, points)| !points.is_empty());
                 Ok(Self::Matrix(series))
             }
         }
@@ -77,10 +80,22 @@ impl Answer {
     /// What holds at one time of a range query's answer, as an instant vector.
     pub fn vector_at(&self, time_ms: i64) -> Option<Self> {
         let Self::Matrix(series) = self else { return None };
-        let at = |points: &[(i64, f64)]| points.iter().find(|(time, _)| *time == time_ms).map(|(_, value)| *value);
+        let at = |points: &[Point]| points.iter().find(|(time, _)| *time == time_ms).map(|(_, sample)| sample.clone());
         let values = series.iter().filter_map(|(labels, points)| Some((labels.clone(), at(points)?)));
         Some(Self::Vector(values.collect()))
     }
+}
+
+/// Floats and histograms of a row of a samples table, by time.
+pub fn raw_points(table: &SamplesTable<'_>, row: usize) -> Result<Vec<Point>, Error> {
+    let (times, values) = table.series(row);
+    let mut points: Vec<Point> = times.iter().zip(values).map(|(time, value)| (*time, Sample::Float(*value))).collect();
+    if table.histograms().row_len(row) > 0 {
+        let histograms = table.histograms().row(row)?.into_iter();
+        points.extend(histograms.map(|item| (item.at, Sample::Histogram(item.histogram))));
+        points.sort_by_key(|(time, _)| *time);
+    }
+    Ok(points)
 }
 
 /// More series than this of an answer are only counted.
@@ -93,14 +108,14 @@ impl fmt::Display for Answer {
             Self::Scalar(value) => f.write_str(&format_float(*value)),
             Self::String(text) => write!(f, "{text:?}"),
             Self::Vector(series) => {
-                let lines = series.iter().map(|(labels, value)| {
-                    format!("{} {}", format_labels(labels), SequenceValue::Float(*value)) //
+                let lines = series.iter().map(|(labels, sample)| {
+                    format!("{} {}", format_labels(labels), SequenceValue::from(sample.clone())) //
                 });
                 write_lines(f, lines, "empty vector")
             }
             Self::Matrix(series) => {
-                let points = |points: &[(i64, f64)]| {
-                    let texts: Vec<_> = points.iter().map(|(time, value)| format_point(*time, *value)).collect();
+                let points = |points: &[Point]| {
+                    let texts: Vec<_> = points.iter().map(|(time, sample)| format_point(*time, sample)).collect();
                     texts.join(" ")
                 };
                 let lines = series.iter().map(|(labels, own)| format!("{} {}", format_labels(labels), points(own)));
@@ -111,8 +126,8 @@ impl fmt::Display for Answer {
 }
 
 /// `value@seconds`.
-pub fn format_point(time_ms: i64, value: f64) -> String {
-    format!("{}@{}", SequenceValue::Float(value), crate::model::TimestampMs(time_ms))
+pub fn format_point(time_ms: i64, sample: &Sample) -> String {
+    format!("{}@{}", SequenceValue::from(sample.clone()), crate::model::TimestampMs(time_ms))
 }
 
 fn write_lines(
@@ -138,6 +153,8 @@ fn write_lines(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::model::{DurationMs, SamplesTableBuilder, StepGrid, StepsTableBuilder, TimestampMs};
 
@@ -148,22 +165,29 @@ mod tests {
     #[test]
     fn tables_become_series_and_rows_without_samples_vanish() {
         let mut steps = StepsTableBuilder::new(2);
-        for (value, cells) in [("1", [Some(1.0), None]), ("2", [None, None]), ("3", [Some(3.0), Some(4.0)])] {
-            cells.into_iter().for_each(|cell| steps.push_cell(cell));
+        let float = |value| Some(Sample::Float(value));
+        let histogram = Some(Sample::Histogram(Arc::default()));
+        for (value, cells) in
+            [("1", [float(1.0), None]), ("2", [None, None]), ("3", [float(3.0), float(4.0)]), ("4", [None, histogram])]
+        {
+            cells.into_iter().for_each(|cell| steps.push_sample(cell));
             steps.finish_series(labels(value).encode().as_bytes());
         }
         let grid = StepGrid::with_count(TimestampMs(1000), DurationMs(500), 2);
         let matrix =
             Answer::from_query_value(&QueryValue::Matrix { grid, batches: vec![steps.finish()] }).expect("fits");
-        assert_eq!(matrix.to_string(), "{a=\"1\"} 1@1\n{a=\"3\"} 3@1 4@1.500");
-        assert_eq!(matrix.vector_at(1500), Some(Answer::Vector(vec![(labels("3"), 4.0)])));
+        assert_eq!(matrix.to_string(), "{a=\"1\"} 1@1\n{a=\"3\"} 3@1 4@1.500\n{a=\"4\"} {{}}@1.500");
+        let middle = matrix.vector_at(1500).map(|vector| vector.to_string());
+        assert_eq!(middle.as_deref(), Some("{a=\"3\"} 4\n{a=\"4\"} {{}}"));
 
         let mut samples = SamplesTableBuilder::default();
         samples.push_sample(1, 2.0);
+        samples.push_sample(3, 3.0);
+        samples.push_histogram(2, None, Arc::default());
         samples.finish_series(labels("1").encode().as_bytes());
         samples.finish_series(labels("2").encode().as_bytes());
         let raw = Answer::from_query_value(&QueryValue::Samples { batches: vec![samples.finish()] }).expect("fits");
-        assert_eq!(raw.to_string(), "{a=\"1\"} 2@0.001");
+        assert_eq!(raw.to_string(), "{a=\"1\"} 2@0.001 {{}}@0.002 3@0.003");
     }
 
     #[test]
@@ -174,7 +198,7 @@ mod tests {
 
     #[test]
     fn long_answers_are_cut_when_shown() {
-        let many = (0..40).map(|at| (labels(&at.to_string()), 0.0)).collect();
+        let many = (0..40).map(|at| (labels(&at.to_string()), Sample::Float(0.0))).collect();
         assert!(Answer::Vector(many).to_string().ends_with("\n… and 10 more"));
         assert_eq!(Answer::Vector(Vec::new()).to_string(), "empty vector");
     }

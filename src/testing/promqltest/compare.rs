@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::super::{SequenceValue, format_float, format_labels, format_values};
-use super::answer::{AnnotatedAnswer, Answer, format_point};
+use super::answer::{AnnotatedAnswer, Answer, Point, format_point};
 use super::script::{EvalTime, Expectation, ExpectedSeries, ExpectedValue, TextPattern};
 use super::tolerance::almost_equal;
-use crate::model::{Labels, StepGrid};
+use crate::kernels::native_histogram::compact;
+use crate::model::{Buckets, Labels, NativeHistogram, Sample, StepGrid};
 
 /// Checks the whole answer of the query as it was written: annotations, then the value.
 pub fn check_answer(expect: &Expectation, when: EvalTime, got: &AnnotatedAnswer) -> Result<(), String> {
@@ -89,26 +90,26 @@ fn answer_type(answer: &Answer) -> &'static str {
     }
 }
 
-fn check_vector(lines: &[ExpectedSeries], ordered: bool, got: &[(Labels, f64)]) -> Result<(), String> {
+fn check_vector(lines: &[ExpectedSeries], ordered: bool, got: &[(Labels, Sample)]) -> Result<(), String> {
     check_label_sets(lines, got.iter().map(|(labels, _)| labels))?;
-    for (position, (labels, value)) in got.iter().enumerate() {
+    for (position, (labels, sample)) in got.iter().enumerate() {
         let (wanted_position, line) = line_of(lines, labels);
         if ordered && wanted_position != position {
             let (wanted, found) = (wanted_position + 1, position + 1);
             return Err(format!("{}: expected in place {wanted}, found in place {found}", format_labels(labels)));
         }
         match &line.values[..] {
-            [SequenceValue::Float(wanted)] if almost_equal(*wanted, *value) => {}
+            [wanted] if is_met_by(wanted, sample) => {}
             values => {
-                let (wanted, value) = (format_values(values), SequenceValue::Float(*value));
-                return Err(format!("{}: expected {wanted}, got {value}", format_labels(labels)));
+                let (wanted, got) = (format_values(values), SequenceValue::from(sample.clone()));
+                return Err(format!("{}: expected {wanted}, got {got}", format_labels(labels)));
             }
         }
     }
     Ok(())
 }
 
-fn check_matrix(lines: &[ExpectedSeries], grid: StepGrid, got: &[(Labels, Vec<(i64, f64)>)]) -> Result<(), String> {
+fn check_matrix(lines: &[ExpectedSeries], grid: StepGrid, got: &[(Labels, Vec<Point>)]) -> Result<(), String> {
     if let Some(pair) = got.windows(2).find(|pair| pair[0].0 >= pair[1].0) {
         let [before, after] = [&pair[0].0, &pair[1].0].map(format_labels);
         return Err(format!("the answer is not sorted by labels: {after} follows {before}"));
@@ -121,7 +122,7 @@ fn check_matrix(lines: &[ExpectedSeries], grid: StepGrid, got: &[(Labels, Vec<(i
     Ok(())
 }
 
-fn check_points(wanted: &[SequenceValue], grid: StepGrid, got: &[(i64, f64)]) -> Result<(), String> {
+fn check_points(wanted: &[SequenceValue], grid: StepGrid, got: &[Point]) -> Result<(), String> {
     if wanted.len() > grid.step_count() {
         return Err(format!("expected {} values on {} steps", wanted.len(), grid.step_count()));
     }
@@ -133,18 +134,53 @@ fn check_points(wanted: &[SequenceValue], grid: StepGrid, got: &[(i64, f64)]) ->
         .collect();
     for (index, (time, value)) in wanted.iter().enumerate() {
         let wanted_text = || format!("{value}@{}", crate::model::TimestampMs(*time));
-        let Some((got_time, got_value)) = got.get(index) else {
+        let Some((got_time, sample)) = got.get(index) else {
             return Err(format!("expected {}, got no further point", wanted_text()));
         };
-        let same = matches!(value, SequenceValue::Float(wanted) if almost_equal(*wanted, *got_value));
-        if got_time != time || !same {
-            return Err(format!("expected {}, got {}", wanted_text(), format_point(*got_time, *got_value)));
+        if got_time != time || !is_met_by(value, sample) {
+            return Err(format!("expected {}, got {}", wanted_text(), format_point(*got_time, sample)));
         }
     }
     match got.get(wanted.len()) {
         None => Ok(()),
-        Some((time, value)) => Err(format!("expected no further point, got {}", format_point(*time, *value))),
+        Some((time, sample)) => Err(format!("expected no further point, got {}", format_point(*time, sample))),
     }
+}
+
+fn is_met_by(wanted: &SequenceValue, sample: &Sample) -> bool {
+    match (wanted, sample) {
+        (SequenceValue::Float(wanted), Sample::Float(value)) => almost_equal(*wanted, *value),
+        (SequenceValue::Histogram { histogram: wanted, hint_is_written }, Sample::Histogram(histogram)) => {
+            histograms_match(wanted, histogram)
+                && (!hint_is_written || wanted.counter_reset_hint == histogram.counter_reset_hint)
+        }
+        _ => false,
+    }
+}
+
+/// Are two histograms the same within the suite's tolerance? Schema, bounds, zero threshold and where the buckets lie must
+/// agree, empty buckets aside; numbers need only be near. Hints are not looked at. (promqltest/test.go
+/// compareNativeHistogram of Prometheus.)
+pub fn histograms_match(wanted: &NativeHistogram, got: &NativeHistogram) -> bool {
+    let [wanted, got] = [wanted, got].map(|histogram| {
+        let mut histogram = histogram.clone();
+        compact(&mut histogram);
+        histogram
+    });
+    let same_buckets = |wanted: &Buckets, got: &Buckets| {
+        wanted.counts.len() == got.counts.len()
+            && wanted.indexed().zip(got.indexed()).all(|(wanted, got)| {
+                wanted.0 == got.0 && almost_equal(wanted.1, got.1) //
+            })
+    };
+    wanted.schema == got.schema
+        && almost_equal(wanted.count, got.count)
+        && almost_equal(wanted.sum, got.sum)
+        && (!wanted.uses_custom_buckets() || wanted.custom_bounds == got.custom_bounds)
+        && wanted.zero_threshold == got.zero_threshold
+        && almost_equal(wanted.zero_count, got.zero_count)
+        && same_buckets(&wanted.negative, &got.negative)
+        && same_buckets(&wanted.positive, &got.positive)
 }
 
 /// Exactly the expected label sets, each once.
@@ -188,19 +224,15 @@ mod tests {
 
     fn vector(lines: &[&str]) -> Answer {
         let series = lines.iter().map(|line| SeriesNotation::parse(line).expect("valid"));
-        let value = |series: &SeriesNotation| match series.values[0] {
-            SequenceValue::Float(value) => value,
-            _ => panic!("a float"),
-        };
-        Answer::Vector(series.map(|series| (series.labels.clone(), value(&series))).collect())
+        Answer::Vector(series.map(|series| (series.labels.clone(), series.values[0].sample().expect("one"))).collect())
     }
 
     /// Lines on a grid from 0 by 1 m.
     fn matrix(lines: &[&str]) -> Answer {
         let points = |line: &&str| {
             let series = SeriesNotation::parse(line).expect("valid");
-            let (times, values) = series.samples(crate::model::TimestampMs(0), crate::model::DurationMs(60_000));
-            (series.labels, times.into_iter().zip(values).collect())
+            let samples = series.samples(crate::model::TimestampMs(0), crate::model::DurationMs(60_000));
+            (series.labels, samples.into_iter().map(|sample| (sample.time, sample.sample)).collect())
         };
         Answer::Matrix(lines.iter().map(points).collect())
     }
@@ -253,6 +285,35 @@ mod tests {
             &matrix(&["x _ 5 6"]),
             "same",
         );
+    }
+
+    #[test]
+    fn histograms_are_compared_bucket_by_bucket_and_by_their_hint_only_where_it_is_written() {
+        let same = "{{schema:1 count:3 sum:2 z_bucket:1 z_bucket_w:0.1 buckets:[1 0 2]}}";
+        for (wanted, got, is_same) in [
+            (same, same, true),
+            (same, "{{schema:1 count:3.0000001 sum:2 z_bucket:1 z_bucket_w:0.1 buckets:[1 0 2.0000001 0]}}", true),
+            (same, "{{schema:1 count:3 sum:2 z_bucket:1 z_bucket_w:0.1000000001 buckets:[1 0 2]}}", false),
+            (same, "{{schema:1 count:3 sum:2 z_bucket:1 z_bucket_w:0.1 offset:1 buckets:[1 0 2]}}", false),
+            (same, "{{schema:1 count:3 sum:2 z_bucket:1 z_bucket_w:0.1 n_buckets:[1 0 2]}}", false),
+            (same, "{{schema:2 count:3 sum:2 z_bucket:1 z_bucket_w:0.1 buckets:[1 0 2]}}", false),
+            (same, "3", false),
+            ("3", same, false),
+            ("{{schema:-53 custom_values:[1] buckets:[1]}}", "{{schema:-53 custom_values:[2] buckets:[1]}}", false),
+            ("{{offset:7 buckets:[0 0]}}", "{{}}", true),
+            ("{{}}", "{{counter_reset_hint:gauge}}", true),
+            ("{{counter_reset_hint:gauge}}", "{{counter_reset_hint:gauge}}", true),
+            ("{{counter_reset_hint:unknown}}", "{{counter_reset_hint:gauge}}", false),
+            ("{{counter_reset_hint:not_reset}}", "{{}}", false),
+        ] {
+            let (expect, when) = expected(&format!("eval instant at 0 x\n x {wanted}\n"));
+            let got = vector(&[&format!("x {got}")]);
+            assert_eq!(check_value(&expect, when, &got).is_ok(), is_same, "{wanted} {got}");
+        }
+        let body = "eval range from 0 to 3m step 1m x\n x 1 {{count:1}} 3\n";
+        check(body, &matrix(&["x 1 {{count:1}} 3"]), "same");
+        check(body, &matrix(&["x 1 {{count:2}} 3"]), "x: expected {{count:1}}@60, got {{count:2}}@60");
+        check(body, &matrix(&["x 1 2 3"]), "x: expected {{count:1}}@60, got 2@60");
     }
 
     #[test]

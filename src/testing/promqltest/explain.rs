@@ -11,12 +11,16 @@ pub const NOT_SUPPORTED: &str = "not supported yet";
 /// What the data loaded since the last `clear` hold beyond floats.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct SegmentData {
+    histograms: bool,
     start_timestamps: bool,
 }
 
 impl SegmentData {
     /// Adds what a load brings.
     pub fn note(&mut self, load: &Load) {
+        let is_histogram = |value: &SequenceValue| matches!(value, SequenceValue::Histogram { .. });
+        self.histograms |= load.with_custom_buckets
+            || load.series.iter().any(|series| series.notation.values.iter().any(is_histogram));
         self.start_timestamps |= load.series.iter().any(|series| series.start_offsets.is_some());
     }
 }
@@ -30,7 +34,7 @@ pub fn explain(eval: &Eval, failure: &Failure, data: &SegmentData) -> Option<Exp
     if engine_said(NOT_SUPPORTED) {
         return Some(Explanation::GatedFeature);
     }
-    if expects_histograms(eval) {
+    if data.histograms || expects_histograms(eval) {
         return Some(Explanation::NativeHistogram);
     }
     (data.start_timestamps && reads_start_timestamps(&eval.expr)).then_some(Explanation::GatedFeature)
@@ -38,7 +42,7 @@ pub fn explain(eval: &Eval, failure: &Failure, data: &SegmentData) -> Option<Exp
 
 fn expects_histograms(eval: &Eval) -> bool {
     let ExpectedValue::Series { lines, .. } = &eval.expect.value else { return false };
-    lines.iter().flat_map(|line| &line.values).any(|value| matches!(value, SequenceValue::Histogram(_)))
+    lines.iter().flat_map(|line| &line.values).any(|value| matches!(value, SequenceValue::Histogram { .. }))
 }
 
 fn reads_start_timestamps(expr: &str) -> bool {

@@ -9,6 +9,7 @@ use futures::FutureExt;
 
 use super::super::{MemoryStore, SequenceValue, format_labels, format_values};
 use super::compare::{check_answer, check_failure, check_value};
+use super::custom_buckets::custom_bucket_series;
 use super::evaluator::Evaluator;
 use super::explain::{SegmentData, explain};
 use super::pin::{other_times, pinned_query};
@@ -18,7 +19,7 @@ use super::rerun::{depends_on_range, surrounding_range};
 use super::script::{CommandKind, Eval, EvalTime, Expectation, ExpectedValue, Load, Script};
 use super::{AnnotatedAnswer, Answer};
 use crate::error::Error;
-use crate::model::{DurationMs, Labels, LabelsBuilder, StepGrid, TimestampMs};
+use crate::model::{DurationMs, Sample, StepGrid, TimestampMs};
 use crate::query::{EngineOptions, QueryEngine};
 use crate::syntax::Features;
 
@@ -121,36 +122,17 @@ pub async fn run_script(
 }
 
 fn apply_load(load: &Load, store: &MemoryStore) -> Result<(), Error> {
-    const START: TimestampMs = TimestampMs(0);
-    for series in load.series.iter().map(|series| &series.notation) {
-        let (times, values) = series.samples(START, load.interval);
-        store.append_to_part(0, &series.labels, &times, &values, &series.histogram_times(START, load.interval))?;
+    for series in &load.series {
+        let offsets = series.start_offsets.as_deref().unwrap_or_default();
+        let samples = series.notation.started_samples(TimestampMs(0), load.interval, offsets);
+        store.append_to_part(0, &series.notation.labels, samples)?;
     }
     if load.with_custom_buckets {
-        for (labels, times) in custom_bucket_times(load) {
-            store.append_to_part(0, &labels, &[], &[], &times)?;
+        for (labels, samples) in custom_bucket_series(load)? {
+            store.append_to_part(0, &labels, samples)?;
         }
     }
     Ok(())
-}
-
-/// Base label sets of the classic histograms of a load, and the times at which any of their series has a sample.
-fn custom_bucket_times(load: &Load) -> Vec<(Labels, Vec<i64>)> {
-    let mut histograms = std::collections::BTreeMap::<Labels, std::collections::BTreeSet<i64>>::new();
-    for series in load.series.iter().map(|series| &series.notation) {
-        let name = series.labels.get("__name__").unwrap_or("");
-        let base = ["_bucket", "_count", "_sum"].iter().find_map(|suffix| Some((*suffix, name.strip_suffix(suffix)?)));
-        let Some((suffix, base)) = base else { continue };
-        let bound = series.labels.get("le").and_then(|bound| bound.parse::<f64>().ok()).filter(|bound| !bound.is_nan());
-        if suffix == "_bucket" && bound.is_none() {
-            continue;
-        }
-        let mut labels = LabelsBuilder::from(&series.labels);
-        labels.set("__name__", base).remove("le");
-        let (times, _) = series.samples(TimestampMs(0), load.interval);
-        histograms.entry(labels.finish()).or_default().extend(times);
-    }
-    histograms.into_iter().map(|(labels, times)| (labels, times.into_iter().collect())).collect()
 }
 
 async fn run_case(eval: &Eval, evaluator: &dyn Evaluator, options: &RunOptions, data: &SegmentData) -> Outcome {
@@ -247,7 +229,10 @@ impl Case<'_> {
         };
         let middle = got.vector_at(time.0).unwrap_or(Answer::Vector(Vec::new()));
         let middle = match (&answer, middle) {
-            (Answer::Scalar(_), Answer::Vector(one)) if one.len() == 1 => Answer::Scalar(one[0].1),
+            (Answer::Scalar(_), Answer::Vector(one)) => match &one[..] {
+                [(_, Sample::Float(value))] => Answer::Scalar(*value),
+                _ => Answer::Vector(one),
+            },
             (_, middle) => middle,
         };
         check_value(&self.eval.expect, self.eval.when, &middle)
@@ -291,6 +276,7 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
+    use crate::model::Labels;
 
     /// Knows a handful of queries; everything else is answered with an empty vector or matrix.
     struct FakeEvaluator;
@@ -298,7 +284,7 @@ mod tests {
     #[async_trait]
     impl Evaluator for FakeEvaluator {
         async fn instant(&self, query: &str, time: TimestampMs) -> Result<AnnotatedAnswer, Error> {
-            let one = |value: f64| Answer::Vector(vec![(Labels::default(), value)]);
+            let one = |value: f64| Answer::Vector(vec![(Labels::default(), Sample::Float(value))]);
             let answer = match query {
                 "one" | "one @ 60.000" | "one_in_ranges_two" | "one_when_not_pinned" => one(1.0),
                 "one_when_not_pinned @ 60.000" if time.0 > 60_000 => one(3.0),
@@ -316,7 +302,7 @@ mod tests {
 
         async fn range(&self, query: &str, grid: StepGrid, _end: TimestampMs) -> Result<AnnotatedAnswer, Error> {
             let points = |value: fn(TimestampMs) -> f64| {
-                let points = grid.times().map(|time| (time.0, value(time))).collect();
+                let points = grid.times().map(|time| (time.0, Sample::Float(value(time)))).collect();
                 Answer::Matrix(vec![(Labels::default(), points)])
             };
             let answer = match query {
@@ -391,15 +377,6 @@ mod tests {
         let text = "eval instant at 1m one_in_ranges_two\n {} 1\n\neval instant at 1m one\n {} 5\n";
         let counts = run(text, &options).await.counts();
         assert_eq!((counts.passed, counts.failed, counts.skipped), (1, 0, 1));
-    }
-
-    #[tokio::test]
-    async fn classic_histograms_leave_marks_of_native_ones() {
-        let text = "load_with_nhcb 1m\n x_bucket{le=\"1\",a=\"b\"} 1 _ 1\n x_count{a=\"b\"} _ 1\n x_bucket{le=\"oops\",a=\"c\"} 1\n y 1\n";
-        let script = read_script("a.test", text).expect("valid");
-        let CommandKind::Load(load) = &script.commands[0].kind else { panic!("no load") };
-        let labels = Labels::from_pairs([("__name__", "x"), ("a", "b")]);
-        assert_eq!(custom_bucket_times(load), [(labels, vec![0, 60_000, 120_000])]);
     }
 
     #[tokio::test]
