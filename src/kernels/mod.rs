@@ -13,6 +13,7 @@ mod extended_range;
 mod go_float;
 mod go_math;
 mod histogram_range;
+mod histogram_stats;
 mod instant_function;
 mod kahan_sum;
 mod kernel_error;
@@ -40,6 +41,7 @@ pub use go_float::{clamp, clamp_max, clamp_min, max_of, min_of, round_to_nearest
 pub use histogram_range::{
     MixedCells, MixedSeries, RangeNote, RangeNotes, StartTimes, evaluate_mixed_range_function,
 };
+pub use histogram_stats::{histogram_stats, without_buckets};
 pub use instant_function::InstantFunction;
 pub use kahan_sum::KahanSum;
 pub use kernel_error::KernelError;

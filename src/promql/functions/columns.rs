@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BinaryArray, Float64Array, StructArray};
+use arrow::array::{Array, ArrayRef, BinaryArray, Float64Array, ListArray, StructArray};
 use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::ColumnarValue;
@@ -37,6 +37,20 @@ fn array<A: Array + Clone + 'static>(
 /// A `labels` column.
 pub fn labels_argument(arguments: &[ColumnarValue], index: usize, row_count: usize) -> Result<BinaryArray, Error> {
     array(arguments, index, row_count, "a labels column")
+}
+
+/// A column of samples or of values as it is.
+pub fn struct_argument(arguments: &[ColumnarValue], index: usize, row_count: usize) -> Result<StructArray, Error> {
+    array(arguments, index, row_count, "a column of samples or values")
+}
+
+/// The column with other histograms.
+pub fn with_histograms(column: &StructArray, histograms: ListArray) -> Result<StructArray, Error> {
+    let (fields, mut columns, nulls) = column.clone().into_parts();
+    let at = fields.find("histograms").map(|(at, _)| at).ok_or_else(|| Error::internal("a column lacks histograms"))?;
+    columns[at] = Arc::new(histograms);
+    StructArray::try_new_with_length(fields, columns, nulls, column.len())
+        .map_err(|error| Error::internal(error.to_string()))
 }
 
 /// A `samples` column.

@@ -6,6 +6,7 @@ pub mod aggregate;
 pub mod columns;
 pub mod extended_range;
 pub mod histogram_folds;
+pub mod histogram_stats;
 pub mod instant;
 pub mod labels;
 pub mod range;

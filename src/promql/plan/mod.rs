@@ -3,6 +3,7 @@
 mod aggregation;
 mod binary;
 mod call;
+mod histogram_parts;
 mod names;
 mod relation;
 mod selector;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::LogicalPlan;
 
+use self::histogram_parts::HistogramParts;
 use self::relation::Scalar;
 use super::functions::steps::RepeatSteps;
 use super::preprocess::{QueryBounds, is_step_invariant};
@@ -79,7 +81,8 @@ pub fn plan_query(
     let step = if options.instant { DurationMs(0) } else { options.grid.step() };
     let bounds = QueryBounds { start: options.grid.start(), end: options.end, step };
     let grid = options.grid;
-    let planner = Planner { bounds, options, source, context, scan_count: Cell::new(0) };
+    let planner =
+        Planner { bounds, options, source, context, scan_count: Cell::new(0), histogram_parts: Cell::default() };
     let value = match expr.value_type() {
         ValueType::String => PlannedValue::String(planner.plan_string(expr)?),
         ValueType::Scalar => {
@@ -99,6 +102,8 @@ struct Planner<'a> {
     source: &'a Arc<dyn SeriesSource>,
     context: &'a QueryContext,
     scan_count: Cell<usize>,
+    /// What is looked at further out than the expression that is being planned.
+    histogram_parts: Cell<HistogramParts>,
 }
 
 impl Planner<'_> {
@@ -112,6 +117,10 @@ impl Planner<'_> {
     }
 
     fn plan_vector_stepwise(&self, expr: &Expr, grid: StepGrid) -> Result<LogicalPlan, Error> {
+        self.inside(expr, || self.plan_vector_kind(expr, grid))
+    }
+
+    fn plan_vector_kind(&self, expr: &Expr, grid: StepGrid) -> Result<LogicalPlan, Error> {
         match &expr.kind {
             ExprKind::Paren(inner) => self.plan_vector(inner, grid),
             ExprKind::Unary(UnaryOp::Plus, inner) => self.plan_vector(inner, grid),

@@ -64,14 +64,16 @@ impl Planner<'_> {
         }
         let lookback = self.options.lookback;
         match self.source.selector_form() {
-            SelectorForm::Steps => self.scan(selector, SelectForm::Steps { grid, lookback }, column),
+            SelectorForm::Steps => {
+                self.needed_steps(self.scan(selector, SelectForm::Steps { grid, lookback }, column)?)
+            }
             SelectorForm::Samples => {
                 let start = grid.start() - lookback;
                 let samples = self.scan(selector, SelectForm::Samples { start, end: grid.last() }, column)?;
                 let windows = windows_on(grid, grid, DurationMs(0), lookback);
                 let align = AlignToSteps { windows, sample_times: column == SeriesColumn::SampleTimes };
                 let cells = call(align, vec![col(COLUMN_SAMPLES)]);
-                project(samples, col(COLUMN_LABELS), cells)
+                project(self.needed_samples(samples, windows)?, col(COLUMN_LABELS), cells)
             }
         }
     }
@@ -82,6 +84,7 @@ impl Planner<'_> {
         let windows = self.extended(steps, WindowExtension::Smoothed);
         let (start, end) = covered(&windows.reads());
         let samples = self.scan(selector, SelectForm::Samples { start, end }, SeriesColumn::Values)?;
+        let samples = self.needed_samples(samples, windows.reads())?;
         let cells = call(SmoothToSteps { windows }, vec![col(COLUMN_LABELS), col(COLUMN_SAMPLES)]);
         project(samples, col(COLUMN_LABELS), cells)
     }
@@ -109,19 +112,17 @@ impl Planner<'_> {
             None => windows_on(grid.shifted_back(offset), grid, offset, range),
         };
         let extension = matrix.selector.extension.map(window_extension);
-        let (start, end) = match extension {
-            None => covered(&windows),
-            Some(extension) => covered(&self.extended(windows, extension).reads()),
-        };
+        let reads = extension.map_or(windows, |extension| self.extended(windows, extension).reads());
+        let (start, end) = covered(&reads);
         let plan = self.scan(&matrix.selector, SelectForm::Samples { start, end }, SeriesColumn::Values)?;
-        Ok(RangePlan { plan, windows, extension })
+        Ok(RangePlan { plan: self.needed_samples(plan, reads)?, windows, extension })
     }
 
     /// Whatever has a range: a selector in brackets or a subquery.
     pub fn plan_range(&self, expr: &Expr, grid: StepGrid) -> Result<RangePlan, Error> {
         match &expr.without_parens().kind {
             ExprKind::MatrixSelector(matrix) => self.plan_matrix_selector(matrix, grid),
-            ExprKind::Subquery(subquery) => self.plan_subquery(subquery, grid),
+            ExprKind::Subquery(subquery) => self.inside(expr.without_parens(), || self.plan_subquery(subquery, grid)),
             _ => Err(Error::internal(format!("expected a range vector, found {:?}", expr.value_type()))),
         }
     }
@@ -129,7 +130,9 @@ impl Planner<'_> {
     /// An instant query of a range: its samples are the result.
     pub fn plan_top_level_range(&self, expr: &Expr, grid: StepGrid) -> Result<PlannedValue, Error> {
         let RangePlan { plan, windows, extension } = match &expr.without_parens().kind {
-            ExprKind::Subquery(subquery) => self.plan_top_level_subquery(subquery, grid)?,
+            ExprKind::Subquery(subquery) => {
+                self.inside(expr.without_parens(), || self.plan_top_level_subquery(subquery, grid))?
+            }
             _ => self.plan_range(expr, grid)?,
         };
         let (start, end) = covered(&windows);
