@@ -11,6 +11,7 @@ pub mod instant;
 pub mod labels;
 pub mod range;
 mod range_histograms;
+pub mod sample_operator;
 pub mod steps;
 
 use std::fmt::Debug;

@@ -7,9 +7,10 @@ use arrow::record_batch::RecordBatch;
 use super::unique_series::Duplicates;
 use super::{Grouping, SeriesOperator, Table};
 use crate::error::Error;
-use crate::model::{LabelNames, LabelsBuilder, LabelsRef, StepsTableBuilder};
-use crate::promql::functions::instant::CellOperator;
+use crate::model::{LabelNames, LabelsBuilder, LabelsRef, Sample, StepsTableBuilder};
+use crate::promql::functions::instant::{CellOperator, OperatorNotes};
 use crate::promql::functions::labels::{LabelSelection, NAME_LABELS};
+use crate::promql::functions::sample_operator::OperatorNote;
 use crate::syntax::Cardinality;
 
 /// `lhs op on/ignoring(..) group_x(..) rhs`, as Prometheus' VectorBinop does it, but with matching done once per series
@@ -34,6 +35,8 @@ pub struct VectorMatch {
     pub duplicates: Duplicates,
     /// Steps a row.
     pub step_count: usize,
+    /// Who is told of samples that the operator makes no sense of.
+    pub notes: OperatorNotes,
 }
 
 /// What becomes of the metric name of the side whose labels stay.
@@ -48,9 +51,9 @@ pub enum ResultName {
 }
 
 /// A cell of the result, and whether a match has been found there (a filter may then still have taken the cell away).
-#[derive(Copy, Clone, Default)]
+#[derive(Clone, Default)]
 struct Cell {
-    value: Option<f64>,
+    value: Option<Sample>,
     matched: bool,
 }
 
@@ -85,6 +88,7 @@ impl SeriesOperator for VectorMatch {
             index: HashMap::new(),
             duplicates: self.duplicates,
             step_count: self.step_count,
+            notes: vec![None; self.step_count],
         };
         // Which steps of a match group have found a pair: one-to-one allows one, and the others may be filled.
         let mut paired: HashMap<Vec<u8>, Vec<bool>> = HashMap::new();
@@ -99,17 +103,17 @@ impl SeriesOperator for VectorMatch {
             }
             let steps = paired.entry(key.clone()).or_insert_with(|| vec![false; self.step_count]);
             let mut unmatched: Vec<usize> =
-                (0..self.step_count).filter(|step| many.cell(many_row, *step).is_some()).collect();
+                (0..self.step_count).filter(|step| many.is_present(many_row, *step)).collect();
             for one_row in one_rows {
-                let (common, rest) = unmatched.into_iter().partition(|step| one.cell(*one_row, *step).is_some());
+                let (common, rest) = unmatched.into_iter().partition(|step| one.is_present(*one_row, *step));
                 unmatched = rest;
                 let labels = (many.labels(many_row), one.labels(*one_row));
-                let cell = |step: usize| many.cell(many_row, step).zip(one.cell(*one_row, step));
+                let cell = |step: usize| many.sample(many_row, step).zip(one.sample(*one_row, step));
                 self.pair(&mut results, &key, labels, steps, common, swapped, cell)?;
             }
             if let Some(fill) = fill_one {
                 let labels = (many.labels(many_row), LabelsRef::new(&key));
-                let cell = |step: usize| many.cell(many_row, step).zip(Some(fill));
+                let cell = |step: usize| many.sample(many_row, step).zip(Some(Sample::Float(fill)));
                 self.pair(&mut results, &key, labels, steps, unmatched, swapped, cell)?;
             }
         }
@@ -117,15 +121,15 @@ impl SeriesOperator for VectorMatch {
             for (key, rows) in one_groups.keys.iter().zip(&one_groups.rows) {
                 let steps = paired.entry(key.clone()).or_insert_with(|| vec![false; self.step_count]);
                 for one_row in rows {
-                    let alone = (0..self.step_count)
-                        .filter(|step| one.cell(*one_row, *step).is_some() && !steps[*step])
-                        .collect();
+                    let alone =
+                        (0..self.step_count).filter(|step| one.is_present(*one_row, *step) && !steps[*step]).collect();
                     let labels = (LabelsRef::new(key), one.labels(*one_row));
-                    let cell = |step: usize| Some(fill).zip(one.cell(*one_row, step));
+                    let cell = |step: usize| Some(Sample::Float(fill)).zip(one.sample(*one_row, step));
                     self.pair(&mut results, key, labels, steps, alone, swapped, cell)?;
                 }
             }
         }
+        results.notes.iter().flatten().for_each(|note| self.notes.add(*note));
         results.finish()
     }
 }
@@ -142,7 +146,7 @@ impl VectorMatch {
         paired: &mut [bool],
         steps: Vec<usize>,
         swapped: bool,
-        cell: impl Fn(usize) -> Option<(f64, f64)>,
+        cell: impl Fn(usize) -> Option<(Sample, Sample)>,
     ) -> Result<(), Error> {
         if steps.is_empty() {
             return Ok(());
@@ -150,13 +154,24 @@ impl VectorMatch {
         let row = results.row(self.result_labels(labels.0, labels.1), key);
         for step in steps {
             let Some((many_value, one_value)) = cell(step) else { continue };
+            let (a, b) = if swapped { (one_value, many_value) } else { (many_value, one_value) };
+            let outcome = match self.operator.apply_to_samples(&a, &b) {
+                Ok(outcome) => outcome,
+                // As if the two had not met: neither counts as matched.
+                Err(note) => {
+                    results.notes[step] = Some(note);
+                    continue;
+                }
+            };
+            if outcome.note.is_some() {
+                results.notes[step] = outcome.note;
+            }
             if std::mem::replace(&mut paired[step], true) && self.cardinality == Cardinality::OneToOne {
                 return Err(Error::execution(
                     "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
                 ));
             }
-            let (a, b) = if swapped { (one_value, many_value) } else { (many_value, one_value) };
-            results.set(row, step, self.operator.apply(a, b, a))?;
+            results.set(row, step, outcome.is_kept.then_some(outcome.sample))?;
         }
         Ok(())
     }
@@ -167,7 +182,7 @@ impl VectorMatch {
         let mut earliest = None;
         for (key, rows) in groups.keys.iter().zip(&groups.rows).filter(|(_, rows)| rows.len() > 1) {
             for step in (0..self.step_count).filter(|step| many_any[*step]) {
-                let mut present = rows.iter().filter(|row| one.cell(**row, step).is_some());
+                let mut present = rows.iter().filter(|row| one.is_present(**row, step));
                 if let (Some(first), Some(second)) = (present.next(), present.next()) {
                     let met = (step, *second, *first, key);
                     earliest = Some(earliest.map_or(met, |other| met.min(other)));
@@ -237,6 +252,8 @@ struct Results {
     index: HashMap<Vec<u8>, (usize, HashSet<Vec<u8>>)>,
     duplicates: Duplicates,
     step_count: usize,
+    /// What is to be told of each step: Prometheus tells the last thing that it met.
+    notes: Vec<Option<OperatorNote>>,
 }
 
 impl Results {
@@ -267,7 +284,7 @@ impl Results {
         at
     }
 
-    fn set(&mut self, row: usize, step: usize, value: Option<f64>) -> Result<(), Error> {
+    fn set(&mut self, row: usize, step: usize, value: Option<Sample>) -> Result<(), Error> {
         let (labels, cells) = &mut self.series[row];
         let cell = &mut cells[step];
         if cell.matched {
@@ -278,7 +295,7 @@ impl Results {
             } else if cell.value.is_some() && value.is_some() {
                 super::unique_series::same_labelset()
             } else {
-                cell.value = cell.value.or(value);
+                cell.value = cell.value.take().or(value);
                 return Ok(());
             });
         }
@@ -288,9 +305,9 @@ impl Results {
 
     fn finish(self) -> Result<RecordBatch, Error> {
         let mut builder = StepsTableBuilder::new(self.step_count);
-        for (labels, cells) in &self.series {
-            cells.iter().for_each(|cell| builder.push_cell(cell.value));
-            builder.finish_series(labels);
+        for (labels, cells) in self.series {
+            cells.into_iter().for_each(|cell| builder.push_sample(cell.value));
+            builder.finish_series(&labels);
         }
         Ok(builder.finish())
     }

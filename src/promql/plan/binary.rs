@@ -2,14 +2,15 @@
 
 use datafusion::logical_expr::{LogicalPlan, col};
 
+use super::Planner;
 use super::relation::{Scalar, apply, arithmetic, project, with_scalar};
-use super::{Planner, not_supported};
 use crate::error::Error;
 use crate::kernels::ComparisonOp;
 use crate::model::{COLUMN_LABELS, COLUMN_VALUES, LabelNames, StepGrid};
 use crate::promql::functions::call;
-use crate::promql::functions::instant::{BinaryWithScalar, CellOperator, Negate, ScalarSide};
+use crate::promql::functions::instant::{BinaryWithScalar, CellOperator, Negate, OperatorNotes, ScalarSide};
 use crate::promql::functions::labels::{LabelSelection, NameRemoval};
+use crate::promql::functions::sample_operator::TrimSide;
 use crate::promql::operators::{Duplicates, ResultName, SetOperator, SetOperatorKind, VectorMatch, match_group};
 use crate::syntax::{Binary, BinaryOp, Expr, ValueType, VectorMatching};
 
@@ -26,6 +27,10 @@ impl Planner<'_> {
         let operator = match cell_operator(binary)? {
             // The parser refuses scalar comparisons without `bool`.
             CellOperator::Filter(op) => CellOperator::Bool(op),
+            CellOperator::Trim(_) => {
+                let symbol = binary.op.symbol();
+                return Err(Error::execution(format!("operator {symbol:?} not allowed for Scalar operations")));
+            }
             operator => operator,
         };
         let (lhs, rhs) = (self.plan_scalar(&binary.lhs, grid)?, self.plan_scalar(&binary.rhs, grid)?);
@@ -56,10 +61,11 @@ impl Planner<'_> {
     ) -> Result<LogicalPlan, Error> {
         let operator = cell_operator(binary)?;
         let drops_name = drops_name(operator);
+        let notes = Some(self.operator_notes(binary));
         let (vector, scalar) = (self.plan_vector(vector, grid)?, self.plan_scalar(scalar, grid)?);
         let plan = with_scalar(vector, scalar, |scalar| {
             let labels = if drops_name { self.labels_without_name() } else { col(COLUMN_LABELS) };
-            (labels, call(BinaryWithScalar { operator, scalar_side }, vec![col(COLUMN_VALUES), scalar]))
+            (labels, call(BinaryWithScalar { operator, scalar_side, notes }, vec![col(COLUMN_VALUES), scalar]))
         })?;
         if drops_name { self.unique_by_step(plan, grid) } else { Ok(plan) }
     }
@@ -90,8 +96,17 @@ impl Planner<'_> {
             name: self.result_name(operator),
             duplicates: self.step_duplicates(grid),
             step_count: grid.step_count(),
+            notes: self.operator_notes(binary),
         };
         apply(node, inputs)
+    }
+
+    fn operator_notes(&self, binary: &Binary) -> OperatorNotes {
+        OperatorNotes {
+            symbol: binary.op.symbol(),
+            span: binary.lhs.span.start..binary.rhs.span.end,
+            annotations: self.context.annotations.clone(),
+        }
     }
 }
 
@@ -102,7 +117,7 @@ impl Planner<'_> {
     /// Source: Prometheus v3.14 promql/engine.go VectorBinop, resultMetric.
     fn result_name(&self, operator: CellOperator) -> ResultName {
         match (operator, self.name_removal()) {
-            (CellOperator::Filter(_), _) => ResultName::Keep,
+            (CellOperator::Filter(_) | CellOperator::Trim(_), _) => ResultName::Keep,
             (CellOperator::Bool(_), NameRemoval::AtEnd) => ResultName::Mark,
             _ => ResultName::Drop,
         }
@@ -118,9 +133,9 @@ fn matching_labels(matching: &VectorMatching) -> LabelSelection {
     if matching.on { LabelSelection::Keep(names) } else { LabelSelection::Drop(names) }
 }
 
-/// Arithmetic and `bool` make a new number, which has no name; a filter passes samples on.
+/// Arithmetic and `bool` make something new, which has no name; a filter passes samples on, and what is trimmed keeps it too.
 fn drops_name(operator: CellOperator) -> bool {
-    !matches!(operator, CellOperator::Filter(_))
+    !matches!(operator, CellOperator::Filter(_) | CellOperator::Trim(_))
 }
 
 fn cell_operator(binary: &Binary) -> Result<CellOperator, Error> {
@@ -134,7 +149,9 @@ fn cell_operator(binary: &Binary) -> Result<CellOperator, Error> {
         BinaryOp::LessOrEqual => ComparisonOp::LessOrEqual,
         BinaryOp::Greater => ComparisonOp::Greater,
         BinaryOp::GreaterOrEqual => ComparisonOp::GreaterOrEqual,
-        other => return Err(not_supported(&format!("the operator {:?} on native histograms", other.symbol()))),
+        BinaryOp::TrimUpper => return Ok(CellOperator::Trim(TrimSide::Upper)),
+        BinaryOp::TrimLower => return Ok(CellOperator::Trim(TrimSide::Lower)),
+        other => return Err(Error::internal(format!("{:?} does not go cell by cell", other.symbol()))),
     };
     Ok(if binary.return_bool { CellOperator::Bool(comparison) } else { CellOperator::Filter(comparison) })
 }

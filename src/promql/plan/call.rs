@@ -1,10 +1,8 @@
 //! Function calls.
 
-use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, col, lit};
+use datafusion::logical_expr::{LogicalPlan, col};
 
-use super::relation::{
-    Scalar, apply, attach_scalars, literal_row, map_values, operator_parameters, plan_error, project, unique,
-};
+use super::relation::{Scalar, apply, attach_scalars, literal_row, map_values, operator_parameters, project, unique};
 use super::selector::{RangePlan, window_extension};
 use super::{Planner, not_supported};
 use crate::error::Error;
@@ -15,7 +13,9 @@ use crate::model::{
 };
 use crate::promql::functions::call;
 use crate::promql::functions::extended_range::ExtendedRangeCall;
-use crate::promql::functions::instant::{InstantCall, ScalarCall, ScalarFunctionKind};
+use crate::promql::functions::instant::{
+    HistogramProperty, InstantCall, ReadHistogram, ScalarCall, ScalarFunctionKind,
+};
 use crate::promql::functions::labels::{LabelJoin, LabelReplace, NameRemoval};
 use crate::promql::functions::range::{CounterSign, RangeCall};
 use crate::promql::functions::steps::StepTimes;
@@ -36,6 +36,11 @@ impl Planner<'_> {
         if let Some(instant_function) = InstantFunction::from_name(name) {
             return self.plan_instant_call(instant_function, function, grid);
         }
+        if let Some(property) = HistogramProperty::from_name(name) {
+            let vector = self.plan_vector(argument(function, 0)?, grid)?;
+            let values = call(ReadHistogram { property }, vec![col(COLUMN_VALUES)]);
+            return self.unique_by_step(project(vector, self.labels_without_name(), values)?, grid);
+        }
         match name {
             "round" => self.plan_with_scalars(ScalarFunctionKind::Round, function, grid),
             "clamp" => self.plan_with_scalars(ScalarFunctionKind::Clamp, function, grid),
@@ -49,11 +54,6 @@ impl Planner<'_> {
             "label_join" => self.plan_label_join(function, grid),
             "sort" | "sort_desc" | "sort_by_label" | "sort_by_label_desc" => self.plan_sort(function, expr, grid),
             "histogram_quantile" | "histogram_fraction" => self.plan_classic_histogram(function, grid),
-            // These look at native histograms only; on floats they have no result.
-            "histogram_avg" | "histogram_count" | "histogram_sum" | "histogram_stddev" | "histogram_stdvar" => {
-                let vector = self.plan_vector(argument(function, 0)?, grid)?;
-                no_rows(vector)
-            }
             _ => Err(not_supported(&format!("{name}()"))),
         }
     }
@@ -342,12 +342,6 @@ fn argument(function: &Call, index: usize) -> Result<&Expr, Error> {
         .args
         .get(index)
         .ok_or_else(|| Error::internal(format!("{} lacks an argument in a checked tree", function.function.name)))
-}
-
-/// The plan of a vector without any series. Its leaves are asked all the same: a native histogram among them is an error for now,
-/// and silence would be worse.
-fn no_rows(plan: LogicalPlan) -> Result<LogicalPlan, Error> {
-    LogicalPlanBuilder::from(plan).filter(lit(false)).and_then(LogicalPlanBuilder::build).map_err(plan_error)
 }
 
 /// What a selector's equalities say of the series that is absent. A label that is matched twice or otherwise is left out, but

@@ -121,7 +121,7 @@ impl Scalar {
             return Ok(Self::PerStep(cells));
         }
         let plan = with_scalar(self.into_plan(grid)?, other, |scalar| {
-            let function = BinaryWithScalar { operator, scalar_side: ScalarSide::Right };
+            let function = BinaryWithScalar { operator, scalar_side: ScalarSide::Right, notes: None };
             (col(COLUMN_LABELS), call(function, vec![col(COLUMN_VALUES), scalar]))
         })?;
         Ok(Self::Plan(Box::new(plan)))
