@@ -22,8 +22,17 @@ struct Series {
     values: Vec<f64>,
 }
 
-/// Counters with jitter and a reset now and then, different for each series but the same in every run.
-fn counters() -> Vec<Series> {
+/// What a series is like: it decides which ways are open to a function.
+#[derive(Copy, Clone)]
+enum Kind {
+    /// Whole numbers that grow, with a reset now and then.
+    Counter,
+    /// Numbers with all their digits, up and down.
+    Gauge,
+}
+
+/// Series different from each other but the same in every run.
+fn all_series(kind: Kind) -> Vec<Series> {
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     let mut next = move || {
         random ^= random << 13;
@@ -32,14 +41,18 @@ fn counters() -> Vec<Series> {
         random
     };
     let series = |_| {
-        let mut count = 0.0;
+        let mut value = 0.0;
         let timestamps = (0..SAMPLE_COUNT as i64).map(|at| START_MS + at * SCRAPE_INTERVAL_MS + at % 7).collect();
-        let grow = |_| {
+        let advance = |_| {
             let drawn = next();
-            count = if drawn.is_multiple_of(500) { 0.0 } else { count + (drawn % 1_000) as f64 / 8.0 };
-            count
+            value = match kind {
+                Kind::Counter if drawn.is_multiple_of(500) => 0.0,
+                Kind::Counter => value + (drawn % 1_000) as f64,
+                Kind::Gauge => (drawn % 1_000_000) as f64 / 10_007.0,
+            };
+            value
         };
-        Series { timestamps, values: (0..SAMPLE_COUNT).map(grow).collect() }
+        Series { timestamps, values: (0..SAMPLE_COUNT).map(advance).collect() }
     };
     (0..SERIES_COUNT).map(series).collect()
 }
@@ -64,25 +77,47 @@ fn evaluate(function: RangeFunction, range_ms: i64, all: &[Series], values: &mut
     black_box((values, present));
 }
 
+const OF_COUNTERS: &[RangeFunction] = &[
+    RangeFunction::Rate,
+    RangeFunction::Increase,
+    RangeFunction::Resets,
+    RangeFunction::Changes,
+    RangeFunction::SumOverTime,
+    RangeFunction::AvgOverTime,
+    RangeFunction::MinOverTime,
+    RangeFunction::MaxOverTime,
+];
+
+const OF_GAUGES: &[RangeFunction] = &[
+    RangeFunction::Changes,
+    RangeFunction::SumOverTime,
+    RangeFunction::AvgOverTime,
+    RangeFunction::MinOverTime,
+    RangeFunction::MaxOverTime,
+    RangeFunction::TsOfMaxOverTime,
+    RangeFunction::CountOverTime,
+    RangeFunction::QuantileOverTime,
+    RangeFunction::MadOverTime,
+    RangeFunction::StddevOverTime,
+    RangeFunction::Deriv,
+];
+
 fn range_functions(criterion: &mut Criterion) {
-    let all = counters();
     let mut values = Vec::with_capacity(SERIES_COUNT * STEP_COUNT);
-    let mut group = criterion.benchmark_group("range_functions");
-    group.sample_size(10).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_millis(1_500));
-    group.throughput(Throughput::Elements((SERIES_COUNT * SAMPLE_COUNT) as u64));
-    for (range, range_ms) in [("5m", 300_000), ("1h", 3_600_000)] {
-        for function in [
-            RangeFunction::Rate,
-            RangeFunction::AvgOverTime,
-            RangeFunction::MaxOverTime,
-            RangeFunction::QuantileOverTime,
-        ] {
-            group.bench_with_input(BenchmarkId::new(function.name(), range), &range_ms, |bencher, &range_ms| {
-                bencher.iter(|| evaluate(function, range_ms, &all, &mut values));
-            });
+    for (name, kind, functions) in [("counters", Kind::Counter, OF_COUNTERS), ("gauges", Kind::Gauge, OF_GAUGES)] {
+        let all = all_series(kind);
+        let mut group = criterion.benchmark_group(name);
+        group.sample_size(10).warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_millis(1_000));
+        group.throughput(Throughput::Elements((SERIES_COUNT * SAMPLE_COUNT) as u64));
+        for function in functions {
+            for (range, range_ms) in [("5m", 300_000), ("1h", 3_600_000)] {
+                group.bench_with_input(BenchmarkId::new(function.name(), range), &range_ms, |bencher, &range_ms| {
+                    bencher.iter(|| evaluate(*function, range_ms, &all, &mut values));
+                });
+            }
         }
+        group.finish();
     }
-    group.finish();
 }
 
 criterion_group!(benches, range_functions);
