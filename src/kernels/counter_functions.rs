@@ -2,35 +2,60 @@
 
 use super::CellSink;
 use super::range_function::{Window, WindowedSeries};
+use super::sliding_count::{SlidingCount, SlidingFalls};
 
 /// `rate`: see [`extrapolated`].
 pub(crate) fn rate(series: &WindowedSeries<'_>, out: &mut CellSink<'_>) {
     let per_seconds = series.windows.range_seconds();
-    series.slide(out, |window| extrapolated(window, Movement::Counter, |factor| factor / per_seconds));
+    slide_counter(series, out, |factor| factor / per_seconds);
 }
 
 /// `increase`: see [`extrapolated`].
 pub(crate) fn increase(series: &WindowedSeries<'_>, out: &mut CellSink<'_>) {
-    series.slide(out, |window| extrapolated(window, Movement::Counter, |factor| factor));
+    slide_counter(series, out, |factor| factor);
 }
 
-/// `delta`: see [`extrapolated`].
+/// O(1) a step and reset in its window, amortised.
+fn slide_counter(series: &WindowedSeries<'_>, out: &mut CellSink<'_>, scale_factor: impl Fn(f64) -> f64) {
+    let mut falls = SlidingFalls::default();
+    series.slide(out, |window| {
+        let before_falls = falls.within(series.values, window.samples());
+        extrapolated(window, Movement::Counter { before_falls }, &scale_factor)
+    });
+}
+
+/// `delta`: see [`extrapolated`]. O(1) a step.
 pub(crate) fn delta(series: &WindowedSeries<'_>, out: &mut CellSink<'_>) {
     series.slide(out, |window| extrapolated(window, Movement::Gauge, |factor| factor));
 }
 
+/// `resets`: how often a value is below the one before. O(1) a step, amortised.
+pub(crate) fn count_resets(series: &WindowedSeries<'_>, out: &mut CellSink<'_>) {
+    let mut count = SlidingCount::of(is_reset);
+    series.slide(out, |window| Some(count.within(series.values, window.samples()) as f64));
+}
+
+/// `changes`: how often a value differs from the one before. O(1) a step, amortised.
+pub(crate) fn count_changes(series: &WindowedSeries<'_>, out: &mut CellSink<'_>) {
+    let mut count = SlidingCount::of(is_change);
+    series.slide(out, |window| Some(count.within(series.values, window.samples()) as f64));
+}
+
 /// How a value may move.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-enum Movement {
+#[derive(Copy, Clone, Debug)]
+enum Movement<'a> {
     /// Only up, from zero; a fall is a reset.
-    Counter,
+    Counter {
+        /// The values before the falls inside the window, in order.
+        before_falls: &'a [f64],
+    },
     /// Up and down.
     Gauge,
 }
 
 /// How far a value moved in the window, carried on to the window's edges where the samples come close to them; `None` of
 /// fewer than two samples. As Prometheus v3.14 `extrapolatedRate`.
-fn extrapolated(window: &Window<'_>, movement: Movement, scale_factor: impl Fn(f64) -> f64) -> Option<f64> {
+fn extrapolated(window: &Window<'_>, movement: Movement<'_>, scale_factor: impl Fn(f64) -> f64) -> Option<f64> {
     let (Some(&first), Some(&last)) = (window.values.first(), window.values.last()) else { return None };
     let gap_count = window.values.len() - 1;
     if gap_count == 0 {
@@ -39,14 +64,15 @@ fn extrapolated(window: &Window<'_>, movement: Movement, scale_factor: impl Fn(f
     let (first_ms, last_ms) = (window.timestamps[0], window.timestamps[gap_count]);
 
     let mut moved = last - first;
-    if movement == Movement::Counter {
-        moved = with_resets(moved, window.values);
+    if let Movement::Counter { before_falls } = movement {
+        // One addition after the other to the difference, as Prometheus does: another order rounds otherwise.
+        moved = before_falls.iter().fold(moved, |moved, before| moved + before);
     }
 
     let sampled_seconds = seconds_between(first_ms, last_ms);
     let gap_seconds = sampled_seconds / gap_count as f64;
     let mut start_gap = edge_gap(seconds_between(window.start_ms, first_ms), gap_seconds);
-    if movement == Movement::Counter && moved > 0.0 && first >= 0.0 {
+    if matches!(movement, Movement::Counter { .. }) && moved > 0.0 && first >= 0.0 {
         // A counter cannot have been negative: it was zero so long ago at most, and the window counts from there.
         let since_zero = sampled_seconds * (first / moved);
         if since_zero < start_gap {
@@ -63,11 +89,6 @@ fn extrapolated(window: &Window<'_>, movement: Movement, scale_factor: impl Fn(f
 /// to 10 % late), else half a gap, which is our guess for where the series began or ended.
 fn edge_gap(to_edge_seconds: f64, gap_seconds: f64) -> f64 {
     if to_edge_seconds >= gap_seconds * 1.1 { gap_seconds / 2.0 } else { to_edge_seconds }
-}
-
-/// Adds the value before each fall. Comparisons with NaN are false, so a NaN is not a reset.
-fn with_resets(moved: f64, values: &[f64]) -> f64 {
-    values.windows(2).fold(moved, |sum, pair| if pair[1] < pair[0] { sum + pair[0] } else { sum })
 }
 
 fn seconds_between(from_ms: i64, to_ms: i64) -> f64 {
@@ -100,14 +121,22 @@ impl LastTwo {
     }
 }
 
-/// `resets`: how often a value is below the one before.
+/// `resets` of values. A comparison with NaN is false, so a NaN is not a reset.
 pub(crate) fn resets(values: &[f64]) -> f64 {
-    values.windows(2).filter(|pair| pair[1] < pair[0]).count() as f64
+    values.windows(2).filter(|pair| is_reset(pair[0], pair[1])).count() as f64
 }
 
-/// `changes`: how often a value differs from the one before; NaN after NaN is no change.
+/// `changes` of values; NaN after NaN is no change.
 pub(crate) fn changes(values: &[f64]) -> f64 {
-    values.windows(2).filter(|pair| pair[0] != pair[1] && !(pair[0].is_nan() && pair[1].is_nan())).count() as f64
+    values.windows(2).filter(|pair| is_change(pair[0], pair[1])).count() as f64
+}
+
+fn is_reset(before: f64, value: f64) -> bool {
+    value < before
+}
+
+fn is_change(before: f64, value: f64) -> bool {
+    before != value && !(before.is_nan() && value.is_nan())
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod calendar;
 mod cells;
 mod classic_buckets;
 mod counter_functions;
+mod exact_sums;
 mod extended_range;
 mod go_float;
 mod go_math;
@@ -25,10 +26,15 @@ mod range_function;
 #[cfg(test)]
 mod range_function_properties;
 mod select_top;
+mod sliding_count;
+mod sliding_extreme;
 mod start_time;
 mod step_fold;
 mod step_scalar;
 mod trend_functions;
+mod window_lanes;
+#[cfg(test)]
+mod window_walks;
 mod windows;
 
 pub use binary_operator::{ArithmeticOp, ComparisonOp};

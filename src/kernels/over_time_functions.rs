@@ -1,10 +1,100 @@
 //! Aggregates of a window: `sum_over_time` and its kin.
+//!
+//! | function | cost of a step |
+//! |---|---|
+//! | `ts_of_min`, `ts_of_max`; `min`, `max` of overlapping windows | O(1), amortised |
+//! | `sum` of overlapping windows | O(1), unless the digits of the values are too far apart ([`ExactSums`]) |
+//! | `avg` of overlapping windows of whole numbers and their like | O(1) ([`ExactSums`]) |
+//! | otherwise | O(n): each window is walked, several at a time ([`slide_lanes`]) |
 
+use super::exact_sums::ExactSums;
 use super::kahan_sum::{KahanMean, KahanSum};
-use super::range_function::{Window, WindowedSeries};
+use super::range_function::{Window, WindowedSeries, seconds};
+use super::sliding_extreme::SlidingExtreme;
+use super::window_lanes::{lane_sums, lane_variances, slide_lanes, suit_lanes};
 use super::{CellSink, StepScalar, quantile};
 
+/// From so many windows over a sample on, one pass over the series for running totals costs less than a walk
+/// over each window. (Measured with benches/range_functions.rs: a window of five steps gains already.)
+const OVERLAP_MIN: usize = 4;
+
+/// As [`OVERLAP_MIN`], for extremes: a walk that only compares is hard to beat.
+const EXTREME_OVERLAP_MIN: usize = 8;
+
 /// `sum_over_time`: Kahan-Neumaier.
+pub(crate) fn sums(series: &WindowedSeries<'_>, out: &mut CellSink<'_>) {
+    if series.overlap() >= OVERLAP_MIN
+        && let Some(totals) = ExactSums::compensated(series.values, series.window_len())
+    {
+        series.slide(out, |window| Some(totals.sum(window.samples()).unwrap_or_else(|| sum(window.values))));
+    } else if suit_lanes(series) {
+        slide_lanes(series, out, sees_the_same, |windows| lane_sums(windows).totals().map(Some));
+    } else {
+        series.slide(out, |window| Some(sum(window.values)));
+    }
+}
+
+/// `avg_over_time`: Kahan-Neumaier, turning to the incremental mean where the sum overflows.
+pub(crate) fn averages(series: &WindowedSeries<'_>, out: &mut CellSink<'_>) {
+    if series.overlap() >= OVERLAP_MIN
+        && let Some(totals) = ExactSums::plain(series.values, series.window_len())
+    {
+        series.slide(out, |window| Some(totals.average(window.samples()).unwrap_or_else(|| average(window.values))));
+    } else if suit_lanes(series) {
+        slide_lanes(series, out, sees_the_same, |windows| {
+            let sums = lane_sums(windows);
+            std::array::from_fn(|lane| {
+                let count = windows[lane].values.len() as f64;
+                Some(sums.sum[lane] / count + sums.compensation[lane] / count)
+            })
+        });
+    } else {
+        series.slide(out, |window| Some(average(window.values)));
+    }
+}
+
+/// `stdvar_over_time`, or what `finish` makes of it.
+pub(crate) fn variances(series: &WindowedSeries<'_>, out: &mut CellSink<'_>, finish: impl Fn(f64) -> f64) {
+    if suit_lanes(series) {
+        slide_lanes(series, out, sees_the_same, |windows| {
+            lane_variances(windows).map(|variance| Some(finish(variance)))
+        });
+    } else {
+        series.slide(out, |window| Some(finish(variance(window.values))));
+    }
+}
+
+fn sees_the_same(before: &Window<'_>, window: &Window<'_>) -> bool {
+    before.samples() == window.samples()
+}
+
+/// `min_over_time` and `max_over_time`: the first value that no later one `replaces`; NaN only if all are.
+pub(crate) fn extremes(series: &WindowedSeries<'_>, out: &mut CellSink<'_>, replaces: impl Fn(f64, f64) -> bool) {
+    if series.overlap() < EXTREME_OVERLAP_MIN {
+        series.slide(out, |window| {
+            let replaces_kept = |kept: f64, value: f64| replaces(value, kept) || kept.is_nan();
+            window.values.iter().copied().reduce(|kept, value| if replaces_kept(kept, value) { value } else { kept })
+        });
+        return;
+    }
+    let mut extreme = SlidingExtreme::new(replaces);
+    series.slide(out, |window| Some(extreme.within(series.values, window.samples()).value));
+}
+
+/// `ts_of_min_over_time` and `ts_of_max_over_time`: when that value was, in seconds; of the last NaN if all are.
+pub(crate) fn times_of_extremes(
+    series: &WindowedSeries<'_>,
+    out: &mut CellSink<'_>,
+    replaces: impl Fn(f64, f64) -> bool,
+) {
+    let mut extreme = SlidingExtreme::new(replaces);
+    series.slide(out, |window| {
+        let extreme = extreme.within(series.values, window.samples());
+        series.timestamps.get(extreme.at).copied().map(seconds)
+    });
+}
+
+/// `sum_over_time` of one window.
 pub(crate) fn sum(values: &[f64]) -> f64 {
     let mut sum = KahanSum::default();
     for value in values {
@@ -13,7 +103,7 @@ pub(crate) fn sum(values: &[f64]) -> f64 {
     sum.value()
 }
 
-/// `avg_over_time`.
+/// `avg_over_time` of one window.
 pub(crate) fn average(values: &[f64]) -> f64 {
     let mut mean = KahanMean::default();
     for value in values {
@@ -22,39 +112,7 @@ pub(crate) fn average(values: &[f64]) -> f64 {
     mean.value()
 }
 
-/// `min_over_time`: NaN only if all are.
-pub(crate) fn smallest(values: &[f64]) -> f64 {
-    values.iter().fold(f64::NAN, |least, value| if *value < least || least.is_nan() { *value } else { least })
-}
-
-/// `max_over_time`: NaN only if all are.
-pub(crate) fn largest(values: &[f64]) -> f64 {
-    values.iter().fold(f64::NAN, |most, value| if *value > most || most.is_nan() { *value } else { most })
-}
-
-/// Time of the last smallest value, in ms; of the last NaN if all are.
-pub(crate) fn time_of_smallest(window: &Window<'_>) -> i64 {
-    time_of_extreme(window, |value, least| value <= least)
-}
-
-/// Time of the last largest value, in ms; of the last NaN if all are.
-pub(crate) fn time_of_largest(window: &Window<'_>) -> i64 {
-    time_of_extreme(window, |value, most| value >= most)
-}
-
-fn time_of_extreme(window: &Window<'_>, replaces: impl Fn(f64, f64) -> bool) -> i64 {
-    let mut extreme = f64::NAN;
-    let mut time_ms = 0;
-    for (value, at_ms) in window.values.iter().zip(window.timestamps) {
-        if replaces(*value, extreme) || extreme.is_nan() {
-            extreme = *value;
-            time_ms = *at_ms;
-        }
-    }
-    time_ms
-}
-
-/// `stdvar_over_time`: population variance, Welford's method with Kahan sums. As Prometheus v3.14 `varianceOverTime`.
+/// `stdvar_over_time` of one window: population variance, Welford's method with Kahan sums. As Prometheus v3.14 `varianceOverTime`.
 pub(crate) fn variance(values: &[f64]) -> f64 {
     let mut count = 0.0;
     let mut mean = KahanSum::default();
@@ -68,7 +126,7 @@ pub(crate) fn variance(values: &[f64]) -> f64 {
     (squares.sum + squares.compensation) / count
 }
 
-/// `quantile_over_time`, with one scratch buffer for all windows.
+/// `quantile_over_time`.
 pub(crate) fn quantiles(series: &WindowedSeries<'_>, q: StepScalar<'_>, out: &mut CellSink<'_>) {
     let mut scratch = Vec::new();
     series.slide(out, |window| {
@@ -80,15 +138,17 @@ pub(crate) fn quantiles(series: &WindowedSeries<'_>, q: StepScalar<'_>, out: &mu
 /// `mad_over_time`: the median of the distances to the median; NaN as soon as one value is.
 pub(crate) fn median_deviations(series: &WindowedSeries<'_>, out: &mut CellSink<'_>) {
     let mut scratch = Vec::new();
-    series.slide(out, |window| {
-        if window.values.iter().any(|value| value.is_nan()) {
-            return Some(f64::NAN);
-        }
-        refill(&mut scratch, window.values.iter().copied());
-        let median = quantile(0.5, &mut scratch);
-        refill(&mut scratch, window.values.iter().map(|value| (value - median).abs()));
-        Some(quantile(0.5, &mut scratch))
-    });
+    series.slide(out, |window| Some(median_deviation(window.values, &mut scratch)));
+}
+
+fn median_deviation(values: &[f64], scratch: &mut Vec<f64>) -> f64 {
+    if values.iter().any(|value| value.is_nan()) {
+        return f64::NAN;
+    }
+    refill(scratch, values.iter().copied());
+    let median = quantile(0.5, scratch);
+    refill(scratch, values.iter().map(|value| (value - median).abs()));
+    quantile(0.5, scratch)
 }
 
 fn refill(scratch: &mut Vec<f64>, values: impl Iterator<Item = f64>) {

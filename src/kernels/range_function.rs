@@ -1,6 +1,7 @@
 //! The functions over range vectors, and the loop that runs them.
 
 use std::convert::Infallible;
+use std::ops::Range;
 
 use super::windows::WindowSpan;
 use super::{CellSink, KernelError, RangeWindows, StepScalar, counter_functions, over_time_functions, trend_functions};
@@ -123,6 +124,8 @@ impl RangeFunction {
 pub(crate) struct Window<'a> {
     /// Which step.
     pub(crate) step: usize,
+    /// Position of its first sample in the series.
+    pub(crate) first: usize,
     /// Ascending times in ms; never empty, of the same length as `values`.
     pub(crate) timestamps: &'a [i64],
     /// Values without stale markers.
@@ -138,17 +141,53 @@ pub(crate) struct Window<'a> {
 /// One series and its windows: what every range function is given.
 #[derive(Copy, Clone, Debug)]
 pub(crate) struct WindowedSeries<'a> {
-    timestamps: &'a [i64],
-    values: &'a [f64],
+    /// Ascending times in ms.
+    pub(crate) timestamps: &'a [i64],
+    /// A value for each time.
+    pub(crate) values: &'a [f64],
+    /// Where the windows lie.
     pub(crate) windows: &'a RangeWindows,
 }
 
+impl Window<'_> {
+    /// Its samples, as positions in the series.
+    pub(crate) fn samples(&self) -> Range<usize> {
+        self.first..self.first + self.values.len()
+    }
+}
+
 impl<'a> WindowedSeries<'a> {
-    /// A series cut to the shorter of the two slices.
+    /// What any of the windows can see of a series, cut to the shorter of the two slices.
     pub(crate) fn new(timestamps: &'a [i64], values: &'a [f64], windows: &'a RangeWindows) -> Self {
         debug_assert_eq!(timestamps.len(), values.len());
         let length = timestamps.len().min(values.len());
-        Self { timestamps: &timestamps[..length], values: &values[..length], windows }
+        let timestamps = &timestamps[..length];
+        let start_ms = windows.first_end_ms.saturating_sub(windows.range_ms);
+        let end_ms = windows.end_ms(windows.step_count.saturating_sub(1));
+        let first = timestamps.partition_point(|time| *time <= start_ms);
+        // Steps never go back, but if they were asked to, the first window must not lose its samples.
+        let behind = timestamps.partition_point(|time| *time <= end_ms.max(windows.first_end_ms)).max(first);
+        Self { timestamps: &timestamps[first..behind], values: &values[first..behind], windows }
+    }
+
+    /// Calls `visit` with the window of every step in order, `None` where it is empty.
+    pub(crate) fn for_each_window(&self, mut visit: impl FnMut(Option<Window<'a>>)) {
+        for span in self.windows.spans(self.timestamps) {
+            visit((!span.samples.is_empty()).then(|| self.window(&span)));
+        }
+    }
+
+    /// About how many windows a sample is in.
+    pub(crate) fn overlap(&self) -> usize {
+        let steps = self.windows.range_ms.max(0) / self.windows.end_step_ms.max(1);
+        usize::try_from(steps).map_or(usize::MAX, |steps| steps.min(self.windows.step_count))
+    }
+
+    /// About how many samples a window has, if they are evenly spaced.
+    pub(crate) fn window_len(&self) -> usize {
+        let (Some(first), Some(last)) = (self.timestamps.first(), self.timestamps.last()) else { return 0 };
+        let share = self.windows.range_ms as f64 / last.saturating_sub(*first).max(1) as f64;
+        ((self.values.len() as f64 * share) as usize).min(self.values.len())
     }
 
     /// Pushes `kernel(window)` for every step, absent where the window is empty. Windows come in order and both their
@@ -173,6 +212,7 @@ impl<'a> WindowedSeries<'a> {
     fn window(&self, span: &WindowSpan) -> Window<'a> {
         Window {
             step: span.step,
+            first: span.samples.start,
             timestamps: &self.timestamps[span.samples.clone()],
             values: &self.values[span.samples.clone()],
             start_ms: span.start_ms,
@@ -242,34 +282,33 @@ fn evaluate_sliding(
         F::Delta => counter_functions::delta(series, out),
         F::Irate => series.slide(out, counter_functions::instant_rate),
         F::Idelta => series.slide(out, counter_functions::instant_delta),
-        F::Resets => series.slide(out, |window| Some(counter_functions::resets(window.values))),
-        F::Changes => series.slide(out, |window| Some(counter_functions::changes(window.values))),
-        F::Deriv => series.slide(out, trend_functions::derivative),
-        F::PredictLinear => {
-            series.slide(out, |window| trend_functions::predict_linear(window, params[0].at(window.step)))
-        }
-        F::SumOverTime => series.slide(out, |window| Some(over_time_functions::sum(window.values))),
-        F::AvgOverTime => series.slide(out, |window| Some(over_time_functions::average(window.values))),
-        F::MinOverTime => series.slide(out, |window| Some(over_time_functions::smallest(window.values))),
-        F::MaxOverTime => series.slide(out, |window| Some(over_time_functions::largest(window.values))),
+        F::Resets => counter_functions::count_resets(series, out),
+        F::Changes => counter_functions::count_changes(series, out),
+        F::Deriv => trend_functions::derivatives(series, out),
+        F::PredictLinear => trend_functions::predictions(series, params[0], out),
+        F::SumOverTime => over_time_functions::sums(series, out),
+        F::AvgOverTime => over_time_functions::averages(series, out),
+        F::MinOverTime => over_time_functions::extremes(series, out, |value, least| value < least),
+        F::MaxOverTime => over_time_functions::extremes(series, out, |value, most| value > most),
         F::CountOverTime => series.slide(out, |window| Some(window.values.len() as f64)),
         F::LastOverTime => series.slide(out, |window| window.values.last().copied()),
         F::FirstOverTime => series.slide(out, |window| window.values.first().copied()),
         F::PresentOverTime => series.slide(out, |_| Some(1.0)),
-        F::StddevOverTime => series.slide(out, |window| Some(over_time_functions::variance(window.values).sqrt())),
-        F::StdvarOverTime => series.slide(out, |window| Some(over_time_functions::variance(window.values))),
+        F::StddevOverTime => over_time_functions::variances(series, out, f64::sqrt),
+        F::StdvarOverTime => over_time_functions::variances(series, out, |variance| variance),
         F::QuantileOverTime => over_time_functions::quantiles(series, params[0], out),
         F::MadOverTime => over_time_functions::median_deviations(series, out),
         F::TsOfFirstOverTime => series.slide(out, |window| window.timestamps.first().copied().map(seconds)),
         F::TsOfLastOverTime => series.slide(out, |window| window.timestamps.last().copied().map(seconds)),
-        F::TsOfMinOverTime => series.slide(out, |window| Some(seconds(over_time_functions::time_of_smallest(window)))),
-        F::TsOfMaxOverTime => series.slide(out, |window| Some(seconds(over_time_functions::time_of_largest(window)))),
+        F::TsOfMinOverTime => over_time_functions::times_of_extremes(series, out, |value, least| value <= least),
+        F::TsOfMaxOverTime => over_time_functions::times_of_extremes(series, out, |value, most| value >= most),
         F::DoubleExponentialSmoothing => return trend_functions::smoothed(series, params[0], params[1], out),
     }
     Ok(())
 }
 
-fn seconds(time_ms: i64) -> f64 {
+/// Seconds since the epoch.
+pub(crate) fn seconds(time_ms: i64) -> f64 {
     time_ms as f64 / 1000.0
 }
 

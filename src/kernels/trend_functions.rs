@@ -2,6 +2,7 @@
 
 use super::kahan_sum::KahanSum;
 use super::range_function::{Window, WindowedSeries};
+use super::window_lanes::{LANES, Lane, LaneSums, LaneWindows, shared_len, slide_lanes, suit_lanes};
 use super::{CellSink, KernelError, StepScalar};
 
 /// A straight line through samples.
@@ -10,15 +11,21 @@ struct Line {
     intercept: f64,
 }
 
-/// Least squares with times in seconds relative to `origin_ms`. As Prometheus v3.14 `linearRegression`: values that are all
+impl Line {
+    /// The line of least squares from the sums over `count` samples.
+    fn from_sums(count: f64, [sum_x, sum_y, sum_xy, sum_xx]: [f64; 4]) -> Self {
+        let covariance = sum_xy - sum_x * sum_y / count;
+        let variance = sum_xx - sum_x * sum_x / count;
+        let slope_per_second = covariance / variance;
+        Self { slope_per_second, intercept: sum_y / count - slope_per_second * sum_x / count }
+    }
+}
+
+/// Least squares of one window with times in seconds relative to `origin_ms`. As Prometheus v3.14 `linearRegression`: values that are all
 /// the same give slope 0 exactly, and NaN if they are infinite.
 fn fit_line(window: &Window<'_>, origin_ms: i64) -> Line {
-    let first = window.values[0];
-    if window.values[1..].iter().all(|value| *value == first) {
-        return match first.is_infinite() {
-            true => Line { slope_per_second: f64::NAN, intercept: f64::NAN },
-            false => Line { slope_per_second: 0.0, intercept: first },
-        };
+    if let Some(line) = constant_line(window.values) {
+        return line;
     }
     let [mut sum_x, mut sum_y, mut sum_xy, mut sum_xx] = [KahanSum::default(); 4];
     for (time_ms, y) in window.timestamps.iter().zip(window.values) {
@@ -28,28 +35,134 @@ fn fit_line(window: &Window<'_>, origin_ms: i64) -> Line {
         sum_xy.add(x * y);
         sum_xx.add(x * x);
     }
-    let count = window.values.len() as f64;
-    let [sum_x, sum_y, sum_xy, sum_xx] = [sum_x, sum_y, sum_xy, sum_xx].map(|sum| sum.sum + sum.compensation);
-    let covariance = sum_xy - sum_x * sum_y / count;
-    let variance = sum_xx - sum_x * sum_x / count;
-    let slope_per_second = covariance / variance;
-    Line { slope_per_second, intercept: sum_y / count - slope_per_second * sum_x / count }
+    let sums = [sum_x, sum_y, sum_xy, sum_xx].map(|sum| sum.sum + sum.compensation);
+    Line::from_sums(window.values.len() as f64, sums)
+}
+
+/// The line through values that are all the same; `None` if they are not, as NaN never is.
+fn constant_line(values: &[f64]) -> Option<Line> {
+    let (first, others) = values.split_first()?;
+    others.iter().all(|value| value == first).then(|| match first.is_infinite() {
+        true => Line { slope_per_second: f64::NAN, intercept: f64::NAN },
+        false => Line { slope_per_second: 0.0, intercept: *first },
+    })
 }
 
 /// `deriv`: slope per second; `None` of fewer than two samples. Times count from the first sample, so that they stay small
-/// and exact.
-pub(crate) fn derivative(window: &Window<'_>) -> Option<f64> {
-    (window.values.len() >= 2).then(|| fit_line(window, window.timestamps[0]).slope_per_second)
+/// and exact. O(n) a step, windows side by side.
+pub(crate) fn derivatives(series: &WindowedSeries<'_>, out: &mut CellSink<'_>) {
+    let origin_ms = |window: &Window<'_>| window.timestamps[0];
+    slide_lines(series, out, origin_ms, |line, _| line.slope_per_second);
 }
 
-/// `predict_linear`: the line's value `ahead_seconds` after the evaluation time (not moved by `offset`); `None` of fewer
-/// than two samples.
-pub(crate) fn predict_linear(window: &Window<'_>, ahead_seconds: f64) -> Option<f64> {
-    if window.values.len() < 2 {
-        return None;
+/// `predict_linear`: the line's value so many seconds after the evaluation time (not moved by `offset`); `None` of fewer than
+/// two samples. O(n) a step, windows side by side.
+pub(crate) fn predictions(series: &WindowedSeries<'_>, ahead_seconds: StepScalar<'_>, out: &mut CellSink<'_>) {
+    let origin_ms = |window: &Window<'_>| window.eval_ms;
+    slide_lines(series, out, origin_ms, |line, window| {
+        line.slope_per_second * ahead_seconds.at(window.step) + line.intercept
+    });
+}
+
+fn slide_lines(
+    series: &WindowedSeries<'_>,
+    out: &mut CellSink<'_>,
+    origin_ms: impl Fn(&Window<'_>) -> i64,
+    result: impl Fn(&Line, &Window<'_>) -> f64,
+) {
+    let has_line = |window: &Window<'_>| window.values.len() >= 2;
+    let Some(times) = LaneTimes::of(series).filter(|_| suit_lanes(series)) else {
+        series.slide(out, |window| has_line(window).then(|| result(&fit_line(window, origin_ms(window)), window)));
+        return;
+    };
+    let never = |_: &Window<'_>, _: &Window<'_>| false;
+    slide_lanes(series, out, never, |windows| {
+        let lines = times.fit_lines(windows, windows.map(|window| origin_ms(&window)));
+        std::array::from_fn(|lane| has_line(&windows[lane]).then(|| result(&lines[lane], &windows[lane])))
+    });
+}
+
+/// The times of a series as floats, for lines fitted in lanes.
+struct LaneTimes(Vec<f64>);
+
+/// Times up to so many ms from the epoch, and their differences, are exact as floats.
+const EXACT_TIME_MAX_MS: i64 = 1 << 52;
+
+impl LaneTimes {
+    /// `None` if a time or an evaluation time is too large to be exact.
+    fn of(series: &WindowedSeries<'_>) -> Option<Self> {
+        let windows = series.windows;
+        let last_step = windows.step_count.saturating_sub(1);
+        let edges = [series.timestamps.first(), series.timestamps.last()].map(|time| time.copied().unwrap_or(0));
+        let all = [edges[0], edges[1], windows.eval_ms(0), windows.eval_ms(last_step)];
+        let is_exact = all.iter().all(|time| (-EXACT_TIME_MAX_MS..=EXACT_TIME_MAX_MS).contains(time));
+        is_exact.then(|| Self(series.timestamps.iter().map(|time| *time as f64).collect()))
     }
-    let line = fit_line(window, window.eval_ms);
-    Some(line.slope_per_second * ahead_seconds + line.intercept)
+
+    /// As [`fit_line`] for each window of tame values, with times relative to the lane's origin.
+    fn fit_lines(&self, windows: &LaneWindows<'_>, origins_ms: [i64; LANES]) -> [Line; LANES] {
+        let origins = origins_ms.map(|origin| origin as f64);
+        let shared = shared_len(windows);
+        let times = windows.map(|window| &self.0[window.samples()]);
+        let mut sums = LineSums::shared(
+            times.map(|times| &times[..shared]),
+            windows.map(|window| &window.values[..shared]),
+            &origins,
+        );
+        for (lane, window) in windows.iter().enumerate() {
+            for (time, y) in times[lane][shared..].iter().zip(&window.values[shared..]) {
+                sums.add_at(lane, (time - origins[lane]) / 1e3, *y);
+            }
+        }
+        std::array::from_fn(|lane| match constant_line(windows[lane].values) {
+            Some(line) => line,
+            None => sums.line(lane, windows[lane].values.len() as f64),
+        })
+    }
+}
+
+/// What least squares add up, in each lane.
+#[derive(Copy, Clone, Default)]
+struct LineSums {
+    x: LaneSums,
+    y: LaneSums,
+    xy: LaneSums,
+    xx: LaneSums,
+}
+
+impl LineSums {
+    /// The sums over slices of one length. A function of its own, whose sums never leave the registers: nobody asks it for
+    /// one lane.
+    #[inline(never)]
+    fn shared(times: [&[f64]; LANES], values: [&[f64]; LANES], origins: &Lane) -> Self {
+        let mut sums = Self::default();
+        for at in 0..times[0].len() {
+            let x: Lane = std::array::from_fn(|lane| (times[lane][at] - origins[lane]) / 1e3);
+            let y: Lane = std::array::from_fn(|lane| values[lane][at]);
+            sums.add(&x, &y);
+        }
+        sums
+    }
+
+    #[inline(always)]
+    fn add(&mut self, x: &Lane, y: &Lane) {
+        self.x.add(x);
+        self.y.add(y);
+        self.xy.add(&std::array::from_fn(|lane| x[lane] * y[lane]));
+        self.xx.add(&x.map(|x| x * x));
+    }
+
+    fn add_at(&mut self, lane: usize, x: f64, y: f64) {
+        self.x.add_at(lane, x);
+        self.y.add_at(lane, y);
+        self.xy.add_at(lane, x * y);
+        self.xx.add_at(lane, x * x);
+    }
+
+    fn line(&self, lane: usize, count: f64) -> Line {
+        let total = |sums: &LaneSums| sums.sum[lane] + sums.compensation[lane];
+        Line::from_sums(count, [total(&self.x), total(&self.y), total(&self.xy), total(&self.xx)])
+    }
 }
 
 /// `double_exponential_smoothing`. Both factors must lie strictly between 0 and 1 at every step whose window has samples;
