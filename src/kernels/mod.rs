@@ -25,6 +25,7 @@ mod quantile;
 mod range_function;
 #[cfg(test)]
 mod range_function_properties;
+mod ranked_window;
 mod select_top;
 mod sliding_count;
 mod sliding_extreme;

@@ -5,16 +5,19 @@
 //! | `ts_of_min`, `ts_of_max`; `min`, `max` of overlapping windows | O(1), amortised |
 //! | `sum` of overlapping windows | O(1), unless the digits of the values are too far apart ([`ExactSums`]) |
 //! | `avg` of overlapping windows of whole numbers and their like | O(1) ([`ExactSums`]) |
+//! | `quantile` of overlapping windows | O(1) and O(N/1,024) words of a series of N samples ([`RankedWindow`]) |
+//! | `mad` of overlapping windows | O(log n) such steps |
 //! | otherwise | O(n): each window is walked, several at a time ([`slide_lanes`]) |
 
 use super::exact_sums::ExactSums;
 use super::kahan_sum::{KahanMean, KahanSum};
 use super::range_function::{Window, WindowedSeries, seconds};
+use super::ranked_window::RankedWindow;
 use super::sliding_extreme::SlidingExtreme;
 use super::window_lanes::{lane_sums, lane_variances, slide_lanes, suit_lanes};
 use super::{CellSink, StepScalar, quantile};
 
-/// From so many windows over a sample on, one pass over the series for running totals costs less than a walk
+/// From so many windows over a sample on, one pass over the series for running totals, or a sort of it, costs less than a walk
 /// over each window. (Measured with benches/range_functions.rs: a window of five steps gains already.)
 const OVERLAP_MIN: usize = 4;
 
@@ -128,6 +131,15 @@ pub(crate) fn variance(values: &[f64]) -> f64 {
 
 /// `quantile_over_time`.
 pub(crate) fn quantiles(series: &WindowedSeries<'_>, q: StepScalar<'_>, out: &mut CellSink<'_>) {
+    if series.overlap() >= OVERLAP_MIN
+        && let Some(mut ranked) = RankedWindow::of(series.values)
+    {
+        series.slide(out, |window| {
+            ranked.move_to(window.samples());
+            Some(ranked.quantile(q.at(window.step)))
+        });
+        return;
+    }
     let mut scratch = Vec::new();
     series.slide(out, |window| {
         refill(&mut scratch, window.values.iter().copied());
@@ -138,6 +150,16 @@ pub(crate) fn quantiles(series: &WindowedSeries<'_>, q: StepScalar<'_>, out: &mu
 /// `mad_over_time`: the median of the distances to the median; NaN as soon as one value is.
 pub(crate) fn median_deviations(series: &WindowedSeries<'_>, out: &mut CellSink<'_>) {
     let mut scratch = Vec::new();
+    if series.overlap() >= OVERLAP_MIN
+        && let Some(mut ranked) = RankedWindow::of(series.values)
+    {
+        series.slide(out, |window| {
+            ranked.move_to(window.samples());
+            let deviation = ranked.median_deviation();
+            Some(deviation.unwrap_or_else(|| median_deviation(window.values, &mut scratch)))
+        });
+        return;
+    }
     series.slide(out, |window| Some(median_deviation(window.values, &mut scratch)));
 }
 

@@ -12,7 +12,18 @@ use std::cmp::Ordering;
 ///
 /// Reorders `values`; O(n).
 pub fn quantile(q: f64, values: &mut [f64]) -> f64 {
-    if values.is_empty() || q.is_nan() {
+    let last = values.len().saturating_sub(1);
+    interpolated(q, values.len(), |at| {
+        let (_, lower, above) = values.select_nth_unstable_by(at.min(last), nan_lowest);
+        let lower = *lower;
+        (lower, above.iter().copied().min_by(nan_lowest).unwrap_or(lower))
+    })
+}
+
+/// The `q`-quantile of so many values. `neighbours(at)` gives the value at a place in their order, and the one above; the same
+/// again where none is above.
+pub(crate) fn interpolated(q: f64, count: usize, neighbours: impl FnOnce(usize) -> (f64, f64)) -> f64 {
+    if count == 0 || q.is_nan() {
         return f64::NAN;
     }
     if q < 0.0 {
@@ -21,13 +32,9 @@ pub fn quantile(q: f64, values: &mut [f64]) -> f64 {
     if q > 1.0 {
         return f64::INFINITY;
     }
-    let last = values.len() - 1;
-    let rank = q * last as f64;
+    let rank = q * (count - 1) as f64;
     let weight = rank - rank.floor();
-    let lower_at = (rank.floor() as usize).min(last);
-    let (_, lower, above) = values.select_nth_unstable_by(lower_at, nan_lowest);
-    let lower = *lower;
-    let upper = above.iter().copied().min_by(nan_lowest).unwrap_or(lower);
+    let (lower, upper) = neighbours((rank.floor() as usize).min(count - 1));
     lower * (1.0 - weight) + upper * weight
 }
 
