@@ -97,7 +97,7 @@ fn out_of_bounds(span: &Span, text: &str) -> Error {
 }
 
 /// Functions whose value depends on the evaluation time even where their arguments do not.
-const TIME_DEPENDENT: [&str; 16] = [
+const TIME_DEPENDENT: [&str; 17] = [
     "time",
     "timestamp",
     "predict_linear",
@@ -114,6 +114,8 @@ const TIME_DEPENDENT: [&str; 16] = [
     "step",
     "range",
     "start_timestamp",
+    // What describes a series may change while the series does not.
+    "info",
 ];
 
 /// Is the value the same at every step? As Prometheus: of an aggregation only the operand is looked at.

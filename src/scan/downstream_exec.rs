@@ -131,7 +131,9 @@ impl ExecutionPlan for DownstreamExec {
             let external = |error| DataFusionError::External(Box::new(error));
             let batches = match column {
                 SeriesColumn::Values => source.select_for_values(partition, &request, &context).await,
-                SeriesColumn::SampleTimes => source.select(partition, &request, &context).await,
+                SeriesColumn::SampleTimes | SeriesColumn::ValuesAndTimes => {
+                    source.select(partition, &request, &context).await
+                }
             };
             let mut batches = batches.map_err(external)?;
             while let Some(batch) = batches.next().await {

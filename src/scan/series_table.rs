@@ -16,7 +16,9 @@ use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 
 use super::{DownstreamExec, SeriesSource, UniteSeriesExec};
-use crate::model::{COLUMN_LABELS, QueryContext, SelectForm, SelectRequest, Selector, samples_schema, steps_schema};
+use crate::model::{
+    COLUMN_LABELS, QueryContext, SelectForm, SelectRequest, Selector, samples_schema, steps_schema, timed_steps_schema,
+};
 
 /// What the cells of a steps scan hold.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
@@ -25,6 +27,19 @@ pub enum SeriesColumn {
     Values,
     /// The samples' own times in seconds, as `timestamp()` gives them.
     SampleTimes,
+    /// Both: a timed steps table.
+    ValuesAndTimes,
+}
+
+impl SeriesColumn {
+    /// The table that a scan of a form gives.
+    pub fn schema(self, form: &SelectForm) -> SchemaRef {
+        match (form, self) {
+            (SelectForm::Samples { .. }, _) => samples_schema(),
+            (SelectForm::Steps { grid, .. }, Self::ValuesAndTimes) => timed_steps_schema(grid.step_count()),
+            (SelectForm::Steps { grid, .. }, Self::Values | Self::SampleTimes) => steps_schema(grid.step_count()),
+        }
+    }
 }
 
 /// All series that a selector selects, over all parts of a source. Built by the planner for one selector of one query.
@@ -50,6 +65,20 @@ impl SeriesTable {
         Self { source, request, column, context }
     }
 
+    /// All columns of all series: the leaf, merged and united.
+    pub fn execution_plan(&self) -> Result<Arc<dyn ExecutionPlan>> {
+        let source = Arc::clone(&self.source);
+        let leaf = Arc::new(DownstreamExec::new(source, self.request.clone(), self.column, self.context.clone()));
+        let part_count = leaf.part_count();
+        let mut plan: Arc<dyn ExecutionPlan> = leaf;
+        if part_count > 1 {
+            let labels = PhysicalSortExpr::new(col(COLUMN_LABELS, &plan.schema())?, SortOptions::default());
+            let ordering = LexOrdering::new([labels]).expect("one expression makes an ordering");
+            plan = Arc::new(SortPreservingMergeExec::new(ordering, plan));
+        }
+        Ok(Arc::new(UniteSeriesExec::new(plan, self.request.form.clone(), self.column, part_count > 1)))
+    }
+
     /// The selector as PromQL, for EXPLAIN.
     pub fn selector_text(&self) -> String {
         Selector { matchers: self.request.matchers.clone() }.to_string()
@@ -59,10 +88,7 @@ impl SeriesTable {
 #[async_trait]
 impl TableProvider for SeriesTable {
     fn schema(&self) -> SchemaRef {
-        match &self.request.form {
-            SelectForm::Samples { .. } => samples_schema(),
-            SelectForm::Steps { grid, .. } => steps_schema(grid.step_count()),
-        }
+        self.column.schema(&self.request.form)
     }
 
     fn table_type(&self) -> TableType {
@@ -76,17 +102,7 @@ impl TableProvider for SeriesTable {
         _filters: &[Expr],
         _limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let source = Arc::clone(&self.source);
-        let leaf = Arc::new(DownstreamExec::new(source, self.request.clone(), self.column, self.context.clone()));
-        let part_count = leaf.part_count();
-        let mut plan: Arc<dyn ExecutionPlan> = leaf;
-        if part_count > 1 {
-            let labels = PhysicalSortExpr::new(col(COLUMN_LABELS, &plan.schema())?, SortOptions::default());
-            let ordering = LexOrdering::new([labels]).expect("one expression makes an ordering");
-            plan = Arc::new(SortPreservingMergeExec::new(ordering, plan));
-        }
-        let plan: Arc<dyn ExecutionPlan> =
-            Arc::new(UniteSeriesExec::new(plan, self.request.form.clone(), self.column, part_count > 1));
+        let plan = self.execution_plan()?;
         let schema = plan.schema();
         match projection {
             Some(columns) if columns.len() != schema.fields().len() => {

@@ -24,7 +24,7 @@ use crate::error::Error;
 use crate::merge::{MergePolicy, StepCell, merge_samples, merge_steps};
 use crate::model::{
     COLUMN_LABELS, COLUMN_SAMPLE_TIMES, COLUMN_VALUES, HistogramListBuilder, SamplesTable, SamplesTableBuilder,
-    SelectForm, StepsTable, StepsTableBuilder, samples_schema, steps_schema, values_column,
+    SelectForm, StepsTable, StepsTableBuilder, steps_schema, values_column,
 };
 
 /// Across groups a sample is the same only at the very same time.
@@ -43,10 +43,7 @@ pub struct UniteSeriesExec {
 impl UniteSeriesExec {
     /// `may_repeat`: can a label set occur twice, because the rows come from several parts?
     pub fn new(input: Arc<dyn ExecutionPlan>, form: SelectForm, column: SeriesColumn, may_repeat: bool) -> Self {
-        let schema = match &form {
-            SelectForm::Samples { .. } => samples_schema(),
-            SelectForm::Steps { grid, .. } => steps_schema(grid.step_count()),
-        };
+        let schema = column.schema(&form);
         let properties = PlanProperties::new(
             EquivalenceProperties::new(schema),
             Partitioning::UnknownPartitioning(1),
@@ -213,15 +210,17 @@ fn unite_steps(batch: &RecordBatch, runs: &[std::ops::Range<usize>]) -> std::res
     Ok(builder.finish())
 }
 
-/// A samples table stays; of a timed steps table one of its two cell columns stays.
+/// A samples table stays; of a timed steps table one of its two cell columns stays, or both.
 fn project(batch: &RecordBatch, column: SeriesColumn) -> std::result::Result<RecordBatch, Error> {
-    if batch.column_by_name(COLUMN_VALUES).is_none() {
+    if batch.column_by_name(COLUMN_VALUES).is_none() || column == SeriesColumn::ValuesAndTimes {
         return Ok(batch.clone());
     }
     let missing = || Error::internal("a steps scan has no column of cells");
     let labels = Arc::clone(batch.column_by_name(COLUMN_LABELS).ok_or_else(missing)?);
     let cells = match column {
-        SeriesColumn::Values => Arc::clone(batch.column_by_name(COLUMN_VALUES).ok_or_else(missing)?),
+        SeriesColumn::Values | SeriesColumn::ValuesAndTimes => {
+            Arc::clone(batch.column_by_name(COLUMN_VALUES).ok_or_else(missing)?)
+        }
         SeriesColumn::SampleTimes => {
             let times = batch.column_by_name(COLUMN_SAMPLE_TIMES).ok_or_else(missing)?;
             let times = times.as_any().downcast_ref::<FixedSizeListArray>().ok_or_else(missing)?;

@@ -101,7 +101,13 @@ impl ExecutionPlan for SeriesOperatorExec {
                 .map(|(batch, _)| Table::try_new(batch.clone()))
                 .collect::<std::result::Result<Vec<_>, _>>()
                 .map_err(external)?;
-            operator.evaluate(&tables).map_err(external)
+            let Some(scan) = operator.late_scan(&tables).map_err(external)? else {
+                return operator.evaluate_late(&tables, None).map_err(external);
+            };
+            let consumer = MemoryConsumer::new(format!("{}[late]", operator.describe()));
+            let stream = scan.execution_plan()?.execute(0, Arc::clone(&context))?;
+            let (late, _reservation) = collect(stream, consumer.register(context.memory_pool())).await?;
+            operator.evaluate_late(&tables, Some(&late)).map_err(external)
         };
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), futures::stream::once(result).boxed())))
     }

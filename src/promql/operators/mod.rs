@@ -8,6 +8,8 @@ mod absent;
 mod classic_histogram;
 mod count_values;
 mod exec;
+mod info;
+mod info_series;
 mod limit;
 mod name_marks;
 mod node;
@@ -23,6 +25,7 @@ mod vector_match;
 pub use absent::Absent;
 pub use classic_histogram::{ClassicHistogram, HistogramCall};
 pub use count_values::CountValues;
+pub use info::Info;
 pub use limit::{Limit, LimitKind};
 pub use name_marks::UniteNameMarks;
 pub use node::{SeriesNode, SeriesPlanner};
@@ -40,6 +43,7 @@ use std::fmt::Debug;
 use arrow::record_batch::RecordBatch;
 
 use crate::error::Error;
+use crate::scan::SeriesTable;
 
 /// From steps tables to a steps table.
 pub trait SeriesOperator: Debug + Send + Sync + 'static {
@@ -51,4 +55,14 @@ pub trait SeriesOperator: Debug + Send + Sync + 'static {
 
     /// Computes the result of whole inputs. Inputs have `labels` and `values`; what else they have is named by their maker.
     fn evaluate(&self, inputs: &[Table]) -> Result<RecordBatch, Error>;
+
+    /// Series to be read beside the inputs, where only the inputs tell which.
+    fn late_scan(&self, _inputs: &[Table]) -> Result<Option<SeriesTable>, Error> {
+        Ok(None)
+    }
+
+    /// As [`SeriesOperator::evaluate`], with all rows of what [`SeriesOperator::late_scan`] asked for.
+    fn evaluate_late(&self, inputs: &[Table], _late: Option<&RecordBatch>) -> Result<RecordBatch, Error> {
+        self.evaluate(inputs)
+    }
 }

@@ -52,6 +52,7 @@ impl Planner<'_> {
             "absent_over_time" => self.plan_absent_over_time(function, grid),
             "label_replace" => self.plan_label_replace(function, grid),
             "label_join" => self.plan_label_join(function, grid),
+            "info" => self.plan_info(function, grid),
             "sort" | "sort_desc" | "sort_by_label" | "sort_by_label_desc" => self.plan_sort(function, expr, grid),
             "histogram_quantile" | "histogram_fraction" => self.plan_classic_histogram(function, grid),
             _ => Err(not_supported(&format!("{name}()"))),
@@ -337,7 +338,8 @@ fn refuse_foreign_extension(function: &Call) -> Result<(), Error> {
     Err(Error::execution(format!("{word} modifier can only be used with: {takers} - not with {name}")))
 }
 
-fn argument(function: &Call, index: usize) -> Result<&Expr, Error> {
+/// An argument that every checked tree has.
+pub fn argument(function: &Call, index: usize) -> Result<&Expr, Error> {
     function
         .args
         .get(index)

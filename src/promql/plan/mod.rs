@@ -4,6 +4,7 @@ mod aggregation;
 mod binary;
 mod call;
 mod histogram_parts;
+mod info;
 mod names;
 mod relation;
 mod selector;
