@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use quiver::model::{DurationMs, QueryValue, StepGrid, StepsTable, TimestampMs};
+use quiver::encode::format_histogram;
+use quiver::model::{DurationMs, QueryValue, Sample, StepGrid, StepsTable, TimestampMs};
 use quiver::query::{EngineOptions, QueryEngine, QueryOptions};
 use quiver::runtime::Runtimes;
 use quiver::testing::MemoryStore;
@@ -155,5 +156,88 @@ async fn aggregations_are_planned_in_one_go() {
         let plan = engine.explain(&format!("{op} by (job) (x)"), grid, &QueryOptions::default()).await.expect("plans");
         let aggregates: Vec<&str> = plan.lines().filter(|line| line.contains("AggregateExec")).collect();
         assert!(matches!(aggregates[..], [only] if only.contains("mode=Single")), "{op}: {plan}");
+    }
+}
+
+/// Every sample of the first step, as `labels: number` or `labels: {histogram}`, with the annotations behind.
+async fn samples(engine: &QueryEngine, query: &str) -> Vec<String> {
+    let result = engine.instant(query, TimestampMs(0), &QueryOptions::default()).await;
+    let result = result.unwrap_or_else(|error| panic!("{query}: {error}"));
+    let QueryValue::Vector { batches, .. } = &result.value else { panic!("{query}: no vector") };
+    let mut lines = Vec::new();
+    for batch in batches {
+        let table = StepsTable::try_new(batch).expect("a steps table");
+        for row in 0..table.row_count() {
+            let text = match &table.samples(row).expect("readable")[0] {
+                Some(Sample::Float(value)) => value.to_string(),
+                Some(Sample::Histogram(histogram)) => format_histogram(histogram),
+                None => "_".to_owned(),
+            };
+            lines.push(format!("{}: {text}", table.labels(row)));
+        }
+    }
+    lines.extend(result.annotations.iter().map(|note| note.render(query)));
+    lines
+}
+
+#[tokio::test]
+async fn vector_operators_know_what_to_do_with_native_histograms() {
+    let engine = engine(
+        60_000,
+        &[
+            r#"x{i="1"} {{schema:0 sum:3 count:2 buckets:[2]}}"#,
+            r#"x{i="2"} {{schema:0 sum:5 count:4 buckets:[1 3]}}"#,
+            r#"x{i="3"} 7"#,
+            r#"h{i="1"} {{schema:0 sum:3 count:2 buckets:[2]}}"#,
+            r#"h{i="2"} {{schema:0 sum:5 count:4 buckets:[1 3]}}"#,
+            r#"c{i="1"} {{schema:0 sum:3 count:2 buckets:[2]}}"#,
+            r#"c{i="2"} {{schema:-53 sum:3 count:2 custom_values:[5] buckets:[2]}}"#,
+        ],
+    );
+    let first = r#"{i="1"}: {count:2, sum:3, (0.5,1]:2}"#;
+    let second = r#"{i="2"}: {count:4, sum:5, (0.5,1]:1, (1,2]:3}"#;
+    let ignored = |what: &str, at: usize| format!("PromQL info: ignored histogram in {what} aggregation (1:{at})");
+    let named = |line: &str| line.replacen("{", "{__name__=\"x\", ", 1);
+    let (x1, x2, x3) = (named(first), named(second), r#"{__name__="x", i="3"}: 7"#.to_owned());
+    for (query, expected) in [
+        ("sum(h)", vec!["{}: {count:6, sum:8, (0.5,1]:3, (1,2]:3}".to_owned()]),
+        ("avg(h)", vec!["{}: {count:3, sum:4, (0.5,1]:1.5, (1,2]:1.5}".to_owned()]),
+        ("sum(x)", vec!["PromQL warning: encountered a mix of histograms and floats for aggregation (1:5)".to_owned()]),
+        ("avg(x)", vec!["PromQL warning: encountered a mix of histograms and floats for aggregation (1:5)".to_owned()]),
+        (
+            "sum(c)",
+            vec![
+                "PromQL warning: vector contains a mix of histograms with exponential and custom buckets schemas for metric name \"c\" (1:5)"
+                    .to_owned(),
+            ],
+        ),
+        ("count(x)", vec!["{}: 3".to_owned()]),
+        ("group(h)", vec!["{}: 1".to_owned()]),
+        ("min(x)", vec!["{}: 7".to_owned(), ignored("min", 5)]),
+        ("max(h)", vec![ignored("max", 5)]),
+        ("stddev(x)", vec!["{}: 0".to_owned(), ignored("stddev", 8)]),
+        ("stdvar(x)", vec!["{}: 0".to_owned(), ignored("stdvar", 8)]),
+        ("quantile(0.5, x)", vec!["{}: 7".to_owned(), ignored("quantile", 15)]),
+        ("topk(5, x)", vec![x3.clone(), ignored("topk", 1)]),
+        ("bottomk(5, x)", vec![x3.clone(), ignored("bottomk", 1)]),
+        (
+            "count_values(\"v\", h)",
+            vec![
+                r#"{v="{count:2, sum:3, (0.5,1]:2}"}: 1"#.to_owned(),
+                r#"{v="{count:4, sum:5, (0.5,1]:1, (1,2]:3}"}: 1"#.to_owned(),
+            ],
+        ),
+        ("sort(x)", vec![x3.clone()]),
+        ("sort_desc(x)", vec![x3.clone()]),
+        ("x and h", vec![x1.clone(), x2.clone()]),
+        ("x unless h", vec![x3.clone()]),
+        ("x{i!=\"2\"} or x", vec![x1.clone(), x3, x2.clone()]),
+        ("absent(h)", vec![]),
+        ("label_replace(h{i=\"1\"}, \"i\", \"\", \"\", \"\")", vec![named(first).replace("\"x\", i=\"1\"", "\"h\"")]),
+        ("vector(scalar(x))", vec!["{}: 7".to_owned()]),
+        ("vector(scalar(h))", vec!["{}: NaN".to_owned()]),
+        ("timestamp(h)", vec![r#"{i="1"}: 0"#.to_owned(), r#"{i="2"}: 0"#.to_owned()]),
+    ] {
+        assert_eq!(samples(&engine, query).await, expected, "{query}");
     }
 }

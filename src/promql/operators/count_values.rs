@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use arrow::record_batch::RecordBatch;
 
 use super::{SeriesOperator, Table};
-use crate::error::Error;
 use crate::encode::format_histogram;
+use crate::error::Error;
 use crate::model::{LabelsBuilder, LabelsRef, Sample, StepsTableBuilder};
 use crate::promql::functions::labels::LabelSelection;
 
