@@ -1,6 +1,7 @@
 //! L1: batches → bytes, as Prometheus prints them.
 
 mod envelope;
+mod histogram_json;
 mod histogram_text;
 mod json;
 mod labels_json;

@@ -1,5 +1,9 @@
+use std::sync::Arc;
+
 use super::*;
-use crate::model::{DurationMs, Labels, SamplesTableBuilder, StepsTableBuilder};
+use crate::model::{
+    BucketSpan, Buckets, CUSTOM_BUCKETS_SCHEMA, DurationMs, Labels, Sample, SamplesTableBuilder, StepsTableBuilder,
+};
 
 type Row<'a> = (&'a [(&'a str, &'a str)], &'a [Option<f64>]);
 
@@ -78,6 +82,118 @@ fn every_type_of_value_is_printed_as_prometheus_prints_it() {
     ] {
         assert_eq!(encode(value, None), format!(r#"{{"status":"success","data":{data}}}"#));
     }
+}
+
+fn buckets(spans: &[(i32, u32)], counts: &[f64]) -> Buckets {
+    let spans = spans.iter().map(|(offset, length)| BucketSpan { offset: *offset, length: *length }).collect();
+    Buckets { spans, counts: counts.to_vec() }
+}
+
+/// The histograms of the goldens: exponential, one whose zero bucket covers others, custom, empty.
+fn histograms() -> [Arc<NativeHistogram>; 4] {
+    let exponential = NativeHistogram {
+        schema: 1,
+        zero_threshold: 0.001,
+        zero_count: 2.5,
+        count: 12.5,
+        sum: -1e-7,
+        positive: buckets(&[(-1, 2), (1, 2)], &[1.0, 0.0, 3.0, 1e21]),
+        negative: buckets(&[(0, 2)], &[4.0, 2.0]),
+        ..NativeHistogram::default()
+    };
+    let wide_zero = NativeHistogram {
+        zero_threshold: 0.75,
+        zero_count: 1.0,
+        count: 3.0,
+        sum: f64::NAN,
+        positive: buckets(&[(0, 2)], &[1.0, 1.0]),
+        negative: buckets(&[(0, 1)], &[1.0]),
+        ..NativeHistogram::default()
+    };
+    let custom = NativeHistogram {
+        schema: CUSTOM_BUCKETS_SCHEMA,
+        count: 6.0,
+        sum: 12.0,
+        positive: buckets(&[(0, 4)], &[1.0, 2.0, 0.0, 3.0]),
+        custom_bounds: Arc::from([-2.0, 0.5, 7.0]),
+        ..NativeHistogram::default()
+    };
+    [exponential, wide_zero, custom, NativeHistogram::default()].map(Arc::new)
+}
+
+fn mixed_steps(cells: &[Option<Sample>]) -> RecordBatch {
+    let mut builder = StepsTableBuilder::new(cells.len());
+    cells.iter().for_each(|cell| builder.push_sample(cell.clone()));
+    builder.finish_series(b"");
+    builder.finish()
+}
+
+/// The goldens are answers of a real Prometheus 3.14 that had scraped these histograms: to `{__name__=~"h|g"}`, to a range query
+/// that is a number at the first and last of four steps, and to `h[10s]`.
+#[test]
+fn histograms_are_printed_as_prometheus_prints_them() {
+    const SCRAPED: i64 = 1_795_369_169_500;
+    let histograms = histograms();
+    let histogram = |at: usize| Sample::Histogram(Arc::clone(&histograms[at]));
+    let labels =
+        |name: &str, a: &str| Labels::from_pairs([("__name__", name), ("a", a), ("instance", "i"), ("job", "j")]);
+    let series = ["1", "3", "4", "5"].iter().enumerate().map(|(at, a)| (labels("h", a), histogram(at)));
+    let series: Vec<(Labels, Sample)> = series.chain([(labels("g", "2"), Sample::Float(7.0))]).collect();
+
+    let mut steps = StepsTableBuilder::new(1);
+    for (labels, sample) in &series {
+        steps.push_sample(Some(sample.clone()));
+        steps.finish_series(labels.encode().as_bytes());
+    }
+    let vector = QueryValue::Vector { time: TimestampMs(SCRAPED), batches: vec![steps.finish()] };
+    assert_eq!(encode(vector, None), include_str!("histogram_vector.json"));
+
+    let mut steps = StepsTableBuilder::new(4);
+    for sample in [Sample::Float(3.0), histogram(0), histogram(0), Sample::Float(3.0)] {
+        steps.push_sample(Some(sample));
+    }
+    steps.finish_series(b"");
+    let matrix = QueryValue::Matrix { grid: grid(SCRAPED, 1_000, 4), batches: vec![steps.finish()] };
+    assert_eq!(encode(matrix, None), include_str!("histogram_matrix.json"));
+
+    let mut samples = SamplesTableBuilder::default();
+    for (labels, sample) in &series {
+        if let Sample::Histogram(histogram) = sample {
+            samples.push_histogram(SCRAPED, None, Arc::clone(histogram));
+        }
+        samples.finish_series(labels.encode().as_bytes());
+    }
+    let batches = vec![samples.finish()];
+    assert_eq!(encode(QueryValue::Samples { batches: batches.clone() }, None), include_str!("histogram_samples.json"));
+    let mut limited = QueryValue::Samples { batches };
+    assert_eq!(truncate_series(&mut limited, Some(4)), Ok(false));
+    assert_eq!(truncate_series(&mut limited, Some(3)), Ok(true));
+}
+
+#[test]
+fn a_row_of_many_histograms_comes_in_chunks_of_bounded_size() {
+    const STEPS: usize = 3_000;
+    let histogram = Arc::clone(&histograms()[0]);
+    let mut cells = vec![Some(Sample::Histogram(histogram)); STEPS];
+    cells[1_500] = Some(Sample::Float(1.0));
+    let batches = vec![mixed_steps(&cells)];
+    let value = QueryValue::Matrix { grid: grid(0, 1_000, STEPS), batches };
+    let chunks: Vec<Bytes> = encode_query_response(value, &[], &[], None, None).expect("valid").collect();
+    assert!(chunks.len() > 3 && chunks.iter().all(|chunk| chunk.len() < 256 * 1024));
+    let body: serde_json::Value = serde_json::from_slice(&chunks.concat()).expect("JSON");
+    let series = &body["data"]["result"][0];
+    assert_eq!(series["values"].as_array().map(Vec::len), Some(1));
+    let times = series["histograms"].as_array().expect("a list").iter().map(|point| point[0].as_i64());
+    assert!(times.eq((0..STEPS as i64).filter(|step| *step != 1_500).map(Some)));
+}
+
+#[test]
+fn a_broken_histogram_is_refused_before_the_first_chunk() {
+    let mut broken = NativeHistogram::clone(&histograms()[0]);
+    broken.positive.spans[0].length = 9;
+    let batches = vec![mixed_steps(&[Some(Sample::Histogram(Arc::new(broken)))])];
+    let result = encode_query_response(QueryValue::Vector { time: TimestampMs(0), batches }, &[], &[], None, None);
+    assert_eq!(result.map(drop).map_err(|error| error.kind()), Err(crate::error::ErrorKind::Internal));
 }
 
 #[test]

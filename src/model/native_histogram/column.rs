@@ -101,6 +101,13 @@ impl<'a> HistogramList<'a> {
         self.read(row_range(self.list, row))
     }
 
+    /// Some of the histograms of a row, `part` counted from its first. A part that goes beyond the row is cut.
+    pub fn row_part(&self, row: usize, part: std::ops::Range<usize>) -> Result<Vec<TimedHistogram>, Error> {
+        let whole = row_range(self.list, row);
+        let at = |index: usize| whole.start.saturating_add(index).min(whole.end);
+        self.read(at(part.start)..at(part.end))
+    }
+
     /// The histograms of all rows: row `i` has as many as [`row_len`](Self::row_len) says.
     pub fn rows(&self) -> Result<Vec<Vec<TimedHistogram>>, Error> {
         (0..self.list.len()).map(|row| self.row(row)).collect()
@@ -332,6 +339,9 @@ mod tests {
         assert!(!view.is_empty());
         assert_eq!((0..4).map(|row| view.row_len(row)).collect::<Vec<_>>(), [0, 3, 1, 0]);
         assert_eq!(view.rows().expect("readable"), rows);
+        for (part, expected) in [(0..2, &rows[1][..2]), (2..9, &rows[1][2..]), (3..9, &[][..]), (1..1, &[][..])] {
+            assert_eq!(view.row_part(1, part).expect("readable"), expected);
+        }
         let row = view.row(1).expect("readable");
         assert!(Arc::ptr_eq(&row[1].histogram.custom_bounds, &row[2].histogram.custom_bounds));
 
