@@ -6,7 +6,8 @@ use quiver::encode::format_histogram;
 use quiver::model::{DurationMs, QueryValue, Sample, StepGrid, StepsTable, TimestampMs};
 use quiver::query::{EngineOptions, QueryEngine, QueryOptions};
 use quiver::runtime::Runtimes;
-use quiver::testing::MemoryStore;
+use quiver::scan::SelectorForm;
+use quiver::testing::{MemoryStore, format_tables};
 
 fn engine(interval_ms: i64, lines: &[&str]) -> QueryEngine {
     let store = MemoryStore::new();
@@ -113,6 +114,38 @@ async fn notes_and_errors_are_worded_as_prometheus_words_them() {
             Err(error) => vec![error.message().to_owned()],
         };
         assert_eq!(said, [expected], "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_series_of_numbers_and_histograms_is_whole_however_its_parts_hold_it() {
+    let whole = r#"x{a="1"} {{count:1 sum:2 buckets:[1]}} {{count:3 sum:5 buckets:[3]}} 7 8 {{count:2 sum:1 buckets:[2]}}x1 stale _ {{count:9}}"#;
+    let parts = [
+        r#"x{a="1"} {{count:1 sum:2 buckets:[1]}} _ 7 8 _ {{count:2 sum:1 buckets:[2]}} stale"#,
+        r#"x{a="1"} _ {{count:3 sum:5 buckets:[3]}} 7 _ {{count:2 sum:1 buckets:[2]}} _ stale _ {{count:9}}"#,
+    ];
+    let other = "x{a=\"0\"} 1+1x9";
+    let grid = StepGrid::with_count(TimestampMs(0), DurationMs(30_000), 20);
+    for form in [SelectorForm::Samples, SelectorForm::Steps] {
+        let one = MemoryStore::new().answering(form);
+        one.load(&[other, whole], TimestampMs(0), DurationMs(60_000)).expect("well-formed");
+        let two = MemoryStore::with_parts(["eu", "us"]).answering(form);
+        two.load_part(0, &[parts[0]], TimestampMs(0), DurationMs(60_000)).expect("well-formed");
+        two.load_part(1, &[other, parts[1]], TimestampMs(0), DurationMs(60_000)).expect("well-formed");
+        let [one, two] = [one, two].map(|store| QueryEngine::new(Arc::new(store), EngineOptions::default()));
+        for query in ["x", "count_over_time(x[3m])", "resets(x[5m])", "changes(x[5m])", "last_over_time(x[2m])"] {
+            let lines = async |engine: &QueryEngine| {
+                let result = engine.range(query, grid, &QueryOptions::default()).await;
+                let value = result.unwrap_or_else(|error| panic!("{query}: {error}")).value;
+                let QueryValue::Matrix { batches, .. } = value else { panic!("no matrix") };
+                // Where two parts take turns, less is known of resets; that is no part of the value.
+                let lines = format_tables(&batches).expect("a steps table");
+                lines.into_iter().map(|line| line.replace("counter_reset_hint:not_reset ", "")).collect::<Vec<_>>()
+            };
+            let (expected, got) = (lines(&one).await, lines(&two).await);
+            assert!(expected.len() == 2 && expected[1].len() > 30, "{query}: {expected:?}");
+            assert_eq!(got, expected, "{query}");
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod replica;
 mod row_index;
 mod scrape_spacing;
 mod sparse_steps;
+mod started_sample;
 mod steps;
 mod tables;
 
@@ -15,5 +16,6 @@ pub use label_sets::{unite_label_sets, unite_metadata, unite_names};
 pub use replica::{MergePolicy, Samples, merge_samples};
 pub use scrape_spacing::infer_anti_affinity_ms;
 pub use sparse_steps::{SparseStepsBuilder, sparse_steps_at_step_times};
+pub use started_sample::{MergeValue, StartedSample, StartedSamples, is_mixed_row, mixed_cells};
 pub use steps::{StepCell, merge_steps};
 pub use tables::{MergedTables, ReplicaTables, TableForm, check_replica, merge_tables};

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::infer_anti_affinity_ms;
+use super::{MergeValue, infer_anti_affinity_ms};
 
 /// How the replicas of a group are merged: the group's `anti_affinity`, `anti_affinity_dynamic` and `prefer_max`.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, PartialOrd)]
@@ -34,7 +34,7 @@ impl Default for MergePolicy {
 }
 
 /// One replica's samples of a series: times (ms, ascending) and values, of equal length.
-pub type Samples<'a> = (&'a [i64], &'a [f64]);
+pub type Samples<'a, V = f64> = (&'a [i64], &'a [V]);
 
 /// Appends the merged samples of all replicas of one series, ascending in time. The order of `replicas` does not matter.
 ///
@@ -46,21 +46,21 @@ pub type Samples<'a> = (&'a [i64], &'a [f64]);
 ///
 /// Samples of one replica are never spaced against each other. With `prefer_max` a base sample takes the value of the other
 /// replica's first sample less than W away (or at the same time), if that is larger; NaN is never larger. Stale markers are
-/// samples like any other. As promxy's merge, but at millisecond resolution, and `prefer_max` holds for the first sample too.
+/// samples like any other, and so are histograms ([`MergeValue`]). As promxy's merge, but at millisecond resolution, and `prefer_max` holds for the first sample too.
 ///
 /// | W | replica | replica | result |
 /// |---|---|---|---|
 /// | 2 | 1, 6 | 1 2 3 4 5 6 | 1 2 3 4 5 6 |
 /// | 100 | 200, 400 | 100, 300 | 100, 300 (of two equal counts the earlier is the base; 400 is not more than 100 behind 300) |
 /// | 0 | any | any | all times of both; of the same time the base's |
-pub fn merge_samples(
-    replicas: &[Samples<'_>],
+pub fn merge_samples<V: MergeValue>(
+    replicas: &[Samples<'_, V>],
     policy: &MergePolicy,
     out_times: &mut Vec<i64>,
-    out_values: &mut Vec<f64>,
+    out_values: &mut Vec<V>,
 ) {
     debug_assert!(replicas.iter().all(|(times, values)| times.len() == values.len()));
-    let mut sorted: Vec<Samples<'_>> = replicas.iter().copied().filter(|(times, _)| !times.is_empty()).collect();
+    let mut sorted: Vec<Samples<'_, V>> = replicas.iter().copied().filter(|(times, _)| !times.is_empty()).collect();
     if sorted.len() > 1 {
         sorted.sort_by(compare_replicas);
         sorted.dedup_by(|a, b| compare_replicas(a, b) == Ordering::Equal);
@@ -75,7 +75,7 @@ pub fn merge_samples(
         return;
     };
     let fold = PairMerge { window: policy.window_ms(sorted.iter().map(|(times, _)| *times)), policy };
-    let mut merged: Option<(Vec<i64>, Vec<f64>)> = None;
+    let mut merged: Option<(Vec<i64>, Vec<V>)> = None;
     for other in middle {
         let (mut times, mut values) = (Vec::new(), Vec::new());
         let so_far = merged.as_ref().map_or(base, |(times, values)| (times, values));
@@ -86,9 +86,12 @@ pub fn merge_samples(
     fold.merge(so_far, *last, out_times, out_values);
 }
 
-/// More samples first; then by times, then by the bits of the values, so that nothing but equal content compares equal.
-fn compare_replicas(a: &Samples<'_>, b: &Samples<'_>) -> Ordering {
-    let by_values = || a.1.iter().map(|value| value.to_bits()).cmp(b.1.iter().map(|value| value.to_bits()));
+/// More samples first; then by times, then by the values, so that nothing but equal content compares equal.
+fn compare_replicas<V: MergeValue>(a: &Samples<'_, V>, b: &Samples<'_, V>) -> Ordering {
+    let by_values = || {
+        let different = a.1.iter().zip(b.1).map(|(a, b)| a.compare_content(b)).find(|order| order.is_ne());
+        different.unwrap_or(Ordering::Equal)
+    };
     b.0.len().cmp(&a.0.len()).then_with(|| a.0.cmp(b.0)).then_with(by_values)
 }
 
@@ -99,10 +102,16 @@ struct PairMerge<'a> {
 }
 
 impl PairMerge<'_> {
-    fn merge(&self, base: Samples<'_>, other: Samples<'_>, out_times: &mut Vec<i64>, out_values: &mut Vec<f64>) {
+    fn merge<V: MergeValue>(
+        &self,
+        base: Samples<'_, V>,
+        other: Samples<'_, V>,
+        out_times: &mut Vec<i64>,
+        out_values: &mut Vec<V>,
+    ) {
         let ((base_times, base_values), (other_times, other_values)) = (base, other);
         let (Some(first), Some(last)) = (base_times.first(), base_times.last()) else { return };
-        let fill = |from: usize, to: usize, out_times: &mut Vec<i64>, out_values: &mut Vec<f64>| {
+        let fill = |from: usize, to: usize, out_times: &mut Vec<i64>, out_values: &mut Vec<V>| {
             out_times.extend_from_slice(&other_times[from..to]);
             out_values.extend_from_slice(&other_values[from..to]);
         };
@@ -110,11 +119,11 @@ impl PairMerge<'_> {
         let mut cursor = other_times.partition_point(|time| *time < first.saturating_sub(self.window));
         fill(0, cursor, out_times, out_values);
         let mut larger = LargerNeighbour { times: other_times, values: other_values, window: self.window, at: cursor };
-        let mut keep = |from: usize, to: usize, out_times: &mut Vec<i64>, out_values: &mut Vec<f64>| {
+        let mut keep = |from: usize, to: usize, out_times: &mut Vec<i64>, out_values: &mut Vec<V>| {
             out_times.extend_from_slice(&base_times[from..to]);
             if self.policy.prefer_max {
                 let run = base_times[from..to].iter().zip(&base_values[from..to]);
-                out_values.extend(run.map(|(time, value)| larger.value_at(*time, *value)));
+                out_values.extend(run.map(|(time, value)| larger.value_at(*time, value)));
             } else {
                 out_values.extend_from_slice(&base_values[from..to]);
             }
@@ -142,25 +151,26 @@ impl PairMerge<'_> {
 }
 
 /// Looks for a larger value in the other replica; must be asked in ascending order of time.
-struct LargerNeighbour<'a> {
+struct LargerNeighbour<'a, V> {
     times: &'a [i64],
-    values: &'a [f64],
+    values: &'a [V],
     window: i64,
     at: usize,
 }
 
-impl LargerNeighbour<'_> {
+impl<V: MergeValue> LargerNeighbour<'_, V> {
     /// Only the first sample in the window counts, as in promxy: the one that most likely is the same scrape.
-    fn value_at(&mut self, time: i64, own: f64) -> f64 {
+    fn value_at(&mut self, time: i64, own: &V) -> V {
         let too_early = |other: i64| other != time && other <= time.saturating_sub(self.window);
         while self.times.get(self.at).is_some_and(|other| too_early(*other)) {
             self.at += 1;
         }
         match self.times.get(self.at) {
             Some(other) if *other == time || *other < time.saturating_add(self.window) => {
-                if self.values[self.at] > own { self.values[self.at] } else { own }
+                let larger = if self.values[self.at].is_larger_than(own) { &self.values[self.at] } else { own };
+                larger.clone()
             }
-            _ => own,
+            _ => own.clone(),
         }
     }
 }

@@ -88,6 +88,9 @@ pub(super) struct SparseSteps<'a> {
 impl<'a> SparseSteps<'a> {
     pub(super) fn try_new(table: &'a RecordBatch) -> Result<Self, Error> {
         let steps = SamplesTable::try_new(table)?;
+        if !steps.histograms().is_empty() {
+            return Err(Error::internal("sparse steps cannot hold native histograms"));
+        }
         let times = list_column(table, COLUMN_SAMPLE_TIMES)?;
         if times.value_offsets() != samples_timestamps(table)?.value_offsets() {
             return Err(Error::internal("sample times and steps differ in length"));

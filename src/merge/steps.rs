@@ -2,10 +2,10 @@
 
 use std::cmp::{Ordering, Reverse};
 
-use super::MergePolicy;
+use super::{MergePolicy, MergeValue};
 
 /// The newest sample that is visible at a step: its value and its own time (ms). `None`: no sample.
-pub type StepCell = Option<(f64, i64)>;
+pub type StepCell<V = f64> = Option<(V, i64)>;
 
 /// Appends the merged cells of all replicas of one series, one a step. The order of `replicas` does not matter; all have the
 /// same number of cells.
@@ -19,7 +19,7 @@ pub type StepCell = Option<(f64, i64)>;
 /// | 10 s | `0s _ 60s` | `5s 35s 65s` | `0s 35s 60s` |
 /// | 10 s | `0s 0s` | `5s 35s` | `0s 35s` |
 /// | 0 | `0s 30s` | `5s 30s` | `5s`, and at the second step the base's |
-pub fn merge_steps(replicas: &[&[StepCell]], policy: &MergePolicy, out: &mut Vec<StepCell>) {
+pub fn merge_steps<V: MergeValue>(replicas: &[&[StepCell<V>]], policy: &MergePolicy, out: &mut Vec<StepCell<V>>) {
     debug_assert!(replicas.windows(2).all(|pair| pair[0].len() == pair[1].len()));
     let (base, others) = match replicas {
         [] => return,
@@ -32,30 +32,37 @@ pub fn merge_steps(replicas: &[&[StepCell]], policy: &MergePolicy, out: &mut Vec
     let window = window_ms(base, &others, policy);
     out.reserve(base.len());
     for step in 0..base.len() {
-        let cells = others.iter().map(|other| other[step]);
-        let mut merged = cells.clone().fold(base[step], |so_far, other| newer_cell(so_far, other, window));
+        let cells = others.iter().map(|other| &other[step]);
+        let mut merged = cells.clone().fold(&base[step], |so_far, other| newer_cell(so_far, other, window));
+        let largest;
         if policy.prefer_max {
-            merged = largest_of_scrape(merged, std::iter::once(base[step]).chain(cells), window);
+            largest = largest_of_scrape(merged, std::iter::once(&base[step]).chain(cells), window);
+            merged = &largest;
         }
-        out.push(merged);
+        out.push(merged.clone());
     }
 }
 
 /// The base and the others, in the order in which they are folded.
-fn sorted_by_content<'a>(replicas: &[&'a [StepCell]]) -> (&'a [StepCell], Vec<&'a [StepCell]>) {
-    let mut sorted: Vec<(usize, &[StepCell])> =
+fn sorted_by_content<'a, V: MergeValue>(replicas: &[&'a [StepCell<V>]]) -> (&'a [StepCell<V>], Vec<&'a [StepCell<V>]>) {
+    let mut sorted: Vec<(usize, &[StepCell<V>])> =
         replicas.iter().map(|cells| (cells.iter().flatten().count(), *cells)).collect();
     sorted.sort_by(|a, b| Reverse(a.0).cmp(&Reverse(b.0)).then_with(|| compare_cells(a.1, b.1)));
     let base = sorted.remove(0).1;
     (base, sorted.into_iter().map(|(_, cells)| cells).collect())
 }
 
-fn compare_cells(a: &[StepCell], b: &[StepCell]) -> Ordering {
-    let key = |cell: &StepCell| cell.map(|(value, time)| (time, value.to_bits()));
-    a.iter().map(key).cmp(b.iter().map(key))
+fn compare_cells<V: MergeValue>(a: &[StepCell<V>], b: &[StepCell<V>]) -> Ordering {
+    let compare = |(a, b): (&StepCell<V>, &StepCell<V>)| match (a, b) {
+        (Some((value, time)), Some((other, other_time))) => {
+            time.cmp(other_time).then_with(|| value.compare_content(other))
+        }
+        (a, b) => a.is_some().cmp(&b.is_some()),
+    };
+    a.iter().zip(b).map(compare).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
 }
 
-fn window_ms(base: &[StepCell], others: &[&[StepCell]], policy: &MergePolicy) -> i64 {
+fn window_ms<V: MergeValue>(base: &[StepCell<V>], others: &[&[StepCell<V>]], policy: &MergePolicy) -> i64 {
     if !policy.dynamic {
         return policy.window_ms([]);
     }
@@ -67,22 +74,26 @@ fn window_ms(base: &[StepCell], others: &[&[StepCell]], policy: &MergePolicy) ->
     policy.window_ms(times.iter().map(Vec::as_slice))
 }
 
-fn newer_cell(so_far: StepCell, other: StepCell, window: i64) -> StepCell {
+fn newer_cell<'a, V>(so_far: &'a StepCell<V>, other: &'a StepCell<V>, window: i64) -> &'a StepCell<V> {
     match (so_far, other) {
-        (Some((_, own)), Some((_, time))) if time > own.saturating_add(window) => other,
+        (Some((_, own)), Some((_, time))) if *time > own.saturating_add(window) => other,
         (None, other) => other,
         (so_far, _) => so_far,
     }
 }
 
 /// The value of the largest sample of the newest scrape, at the merged cell's time.
-fn largest_of_scrape(merged: StepCell, cells: impl Iterator<Item = StepCell> + Clone, window: i64) -> StepCell {
-    let newest = cells.clone().flatten().map(|(_, time)| time).max()?;
+fn largest_of_scrape<'a, V: MergeValue + 'a>(
+    merged: &'a StepCell<V>,
+    cells: impl Iterator<Item = &'a StepCell<V>> + Clone,
+    window: i64,
+) -> StepCell<V> {
+    let newest = cells.clone().flatten().map(|(_, time)| *time).max()?;
     let of_scrape = cells.flatten().filter(|(_, time)| *time == newest || *time > newest.saturating_sub(window));
-    let (value, time) = merged?;
-    let largest =
-        of_scrape.map(|(value, _)| value).fold(value, |so_far, value| if value > so_far { value } else { so_far });
-    Some((largest, time))
+    let (value, time) = merged.as_ref()?;
+    let larger = |so_far: &'a V, value: &'a V| if value.is_larger_than(so_far) { value } else { so_far };
+    let largest = of_scrape.map(|(value, _)| value).fold(value, larger);
+    Some((largest.clone(), *time))
 }
 
 #[cfg(test)]

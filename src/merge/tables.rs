@@ -4,7 +4,10 @@ use arrow::record_batch::RecordBatch;
 
 use super::row_index::{RowIndex, RowPlace};
 use super::sparse_steps::SparseSteps;
-use super::{MergePolicy, Samples, StepCell, merge_samples, merge_steps};
+use super::{
+    MergePolicy, MergeValue, Samples, StartedSample, StartedSamples, StepCell, is_mixed_row, merge_samples,
+    merge_steps, mixed_cells,
+};
 use crate::error::Error;
 use crate::model::{
     LabelsRef, SamplesTable, SamplesTableBuilder, StepGrid, StepsTable, StepsTableBuilder, TimestampMs,
@@ -179,10 +182,9 @@ impl MergedTables {
             let series = |place: &RowPlace| views[place.table as usize].series(place.row as usize);
             if let [only] = rows {
                 builder.extend_row(&views[only.table as usize], only.row as usize)?;
+            } else if rows.iter().any(|place| is_mixed_row(&views[place.table as usize], place.row as usize)) {
+                merge_mixed(&self.source, &self.policy, rows, &views)?.push_into(&mut builder);
             } else {
-                refuse_histograms(
-                    rows.iter().map(|place| views[place.table as usize].histograms().row_len(place.row as usize)),
-                )?;
                 glued.clear();
                 for pieces in self.source.by_replica(rows) {
                     let mut pieces_samples: Vec<Samples<'_>> = pieces.iter().map(series).collect();
@@ -201,6 +203,31 @@ impl MergedTables {
     }
 }
 
+/// Rows of one series that are not floats alone.
+fn merge_mixed(
+    source: &Source,
+    policy: &MergePolicy,
+    rows: &[RowPlace],
+    views: &[SamplesTable<'_>],
+) -> Result<StartedSamples, Error> {
+    let of_row = |(origin, place): (usize, &RowPlace)| {
+        StartedSamples::of_row(&views[place.table as usize], place.row as usize, origin) //
+    };
+    let all = rows.iter().enumerate().map(of_row).collect::<Result<Vec<_>, _>>()?;
+    let mut remaining = &all[..];
+    let mut glued = Vec::new();
+    for pieces in source.by_replica(rows) {
+        let (own, rest) = remaining.split_at(pieces.len());
+        remaining = rest;
+        let mut samples: Vec<_> = own.iter().map(StartedSamples::as_samples).collect();
+        glued.push(glue_samples(&mut samples).ok_or_else(|| source.contradiction(pieces))?);
+    }
+    let replicas: Vec<_> = glued.iter().map(GluedSamples::as_samples).collect();
+    let mut merged = StartedSamples::default();
+    merge_samples(&replicas, policy, &mut merged.times, &mut merged.samples);
+    Ok(merged)
+}
+
 /// The next batch of merged cells from tables that know how to put a row into cells.
 fn next_steps<V: PutCells>(
     source: &Source,
@@ -211,44 +238,74 @@ fn next_steps<V: PutCells>(
 ) -> Result<Option<RecordBatch>, Error> {
     let mut builder = StepsTableBuilder::timed(step_count);
     let rows_max = (BATCH_CELLS / step_count.max(1)).clamp(1, BATCH_ROWS);
-    let mut replicas: Vec<Vec<StepCell>> = Vec::new();
-    let mut merged = Vec::new();
+    let (mut floats, mut mixed) = (CellRows::default(), CellRows::default());
     while builder.row_count() < rows_max {
         let rows = source.index.same_series(*at);
         let Some(first) = rows.first() else { break };
-        let mut replica_count = 0;
-        for pieces in source.by_replica(rows) {
-            if replicas.len() == replica_count {
-                replicas.push(Vec::new());
-            }
-            let cells = &mut replicas[replica_count];
-            replica_count += 1;
-            cells.clear();
-            cells.resize(step_count, None);
-            for place in pieces {
-                views[place.table as usize].put_cells(place.row as usize, cells).map_err(|problem| match problem {
-                    CellProblem::Taken => source.contradiction(pieces),
-                    CellProblem::NoStep(time_ms) => source.not_on_grid(*place, time_ms),
-                })?;
-            }
+        let view = |place: &RowPlace| (&views[place.table as usize], place.row as usize);
+        let is_mixed = rows.iter().map(view).any(|(view, row)| view.has_histograms(row));
+        if is_mixed {
+            mixed.fill(source, rows, step_count, |place, cells| view(place).0.put_mixed_cells(view(place).1, cells))?;
+            mixed.merge(policy).iter().for_each(|cell| {
+                builder.push_timed_sample(cell.as_ref().map(|(value, time)| (value.sample.clone(), *time)));
+            });
+        } else {
+            floats.fill(source, rows, step_count, |place, cells| view(place).0.put_cells(view(place).1, cells))?;
+            floats.merge(policy).iter().for_each(|cell| builder.push_timed_cell(*cell));
         }
-        let cells: Vec<&[StepCell]> = replicas[..replica_count].iter().map(Vec::as_slice).collect();
-        merged.clear();
-        merge_steps(&cells, policy, &mut merged);
-        merged.iter().for_each(|cell| builder.push_timed_cell(*cell));
         builder.finish_series(source.index.labels(*first));
         *at += rows.len();
     }
     Ok((builder.row_count() > 0).then(|| builder.finish()))
 }
 
-fn refuse_histograms(mut lengths: impl Iterator<Item = usize>) -> Result<(), Error> {
-    if lengths.any(|length| length > 0) {
-        return Err(Error::execution(
-            "native histograms of several replicas are not merged yet by this version of Quiver",
-        ));
+/// The cells of all replicas of one series; the room is used again for the next.
+struct CellRows<V> {
+    replicas: Vec<Vec<StepCell<V>>>,
+    replica_count: usize,
+    merged: Vec<StepCell<V>>,
+}
+
+impl<V> Default for CellRows<V> {
+    fn default() -> Self {
+        Self { replicas: Vec::new(), replica_count: 0, merged: Vec::new() }
     }
-    Ok(())
+}
+
+impl<V: MergeValue> CellRows<V> {
+    fn fill(
+        &mut self,
+        source: &Source,
+        rows: &[RowPlace],
+        step_count: usize,
+        put: impl Fn(&RowPlace, &mut [StepCell<V>]) -> Result<(), CellProblem>,
+    ) -> Result<(), Error> {
+        self.replica_count = 0;
+        for pieces in source.by_replica(rows) {
+            if self.replicas.len() == self.replica_count {
+                self.replicas.push(Vec::new());
+            }
+            let cells = &mut self.replicas[self.replica_count];
+            self.replica_count += 1;
+            cells.clear();
+            cells.resize(step_count, None);
+            for place in pieces {
+                put(place, cells).map_err(|problem| match problem {
+                    CellProblem::Taken => source.contradiction(pieces),
+                    CellProblem::NoStep(time_ms) => source.not_on_grid(*place, time_ms),
+                    CellProblem::Broken(error) => error,
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn merge(&mut self, policy: &MergePolicy) -> &[StepCell<V>] {
+        let cells: Vec<&[StepCell<V>]> = self.replicas[..self.replica_count].iter().map(Vec::as_slice).collect();
+        self.merged.clear();
+        merge_steps(&cells, policy, &mut self.merged);
+        &self.merged
+    }
 }
 
 /// Why a row does not fit into the cells.
@@ -257,15 +314,35 @@ enum CellProblem {
     Taken,
     /// A sample is at a time (ms) that is no step.
     NoStep(i64),
+    /// The table cannot be read.
+    Broken(Error),
 }
 
 /// A view of a table whose rows can be laid out as one cell a step.
 trait PutCells {
     /// Puts the row's samples where `cells` has none yet.
     fn put_cells(&self, row: usize, cells: &mut [StepCell]) -> Result<(), CellProblem>;
+    /// Must the row be put as mixed cells?
+    fn has_histograms(&self, row: usize) -> bool;
+    /// Puts numbers and histograms.
+    fn put_mixed_cells(&self, row: usize, cells: &mut [StepCell<StartedSample>]) -> Result<(), CellProblem>;
 }
 
 impl PutCells for StepsTable<'_> {
+    fn has_histograms(&self, row: usize) -> bool {
+        self.histograms().row_len(row) > 0
+    }
+
+    fn put_mixed_cells(&self, row: usize, cells: &mut [StepCell<StartedSample>]) -> Result<(), CellProblem> {
+        let own = mixed_cells(self, row).map_err(CellProblem::Broken)?;
+        for (cell, own) in cells.iter_mut().zip(own) {
+            if own.is_some() && std::mem::replace(cell, own).is_some() {
+                return Err(CellProblem::Taken);
+            }
+        }
+        Ok(())
+    }
+
     fn put_cells(&self, row: usize, cells: &mut [StepCell]) -> Result<(), CellProblem> {
         for (step, cell) in cells.iter_mut().enumerate() {
             if let (Some(value), Some(time)) = (self.cell(row, step), self.sample_time(row, step))
@@ -279,6 +356,14 @@ impl PutCells for StepsTable<'_> {
 }
 
 impl PutCells for (SparseSteps<'_>, StepGrid) {
+    fn has_histograms(&self, _row: usize) -> bool {
+        false
+    }
+
+    fn put_mixed_cells(&self, _row: usize, _cells: &mut [StepCell<StartedSample>]) -> Result<(), CellProblem> {
+        Err(CellProblem::Broken(Error::internal("sparse steps cannot hold native histograms")))
+    }
+
     fn put_cells(&self, row: usize, cells: &mut [StepCell]) -> Result<(), CellProblem> {
         let (table, grid) = self;
         for (step_ms, value, sample_time) in table.steps(row) {
@@ -315,13 +400,13 @@ impl Source {
 }
 
 /// One replica's samples of a series, borrowed where they are in one piece.
-enum GluedSamples<'a> {
-    Whole(Samples<'a>),
-    Glued(Vec<i64>, Vec<f64>),
+enum GluedSamples<'a, V = f64> {
+    Whole(Samples<'a, V>),
+    Glued(Vec<i64>, Vec<V>),
 }
 
-impl GluedSamples<'_> {
-    fn as_samples(&self) -> Samples<'_> {
+impl<V> GluedSamples<'_, V> {
+    fn as_samples(&self) -> Samples<'_, V> {
         match self {
             Self::Whole(samples) => *samples,
             Self::Glued(times, values) => (times, values),
@@ -330,12 +415,12 @@ impl GluedSamples<'_> {
 }
 
 /// `None` where two pieces overlap in time.
-fn glue_samples<'a>(pieces: &mut [Samples<'a>]) -> Option<GluedSamples<'a>> {
+fn glue_samples<'a, V: MergeValue>(pieces: &mut [Samples<'a, V>]) -> Option<GluedSamples<'a, V>> {
     if let [whole] = pieces {
         return Some(GluedSamples::Whole(*whole));
     }
     pieces.sort_by_key(|(times, _)| times.first().copied());
-    let (mut all_times, mut all_values) = (Vec::new(), Vec::new());
+    let (mut all_times, mut all_values) = (Vec::new(), Vec::<V>::new());
     for (times, values) in pieces {
         if let (Some(last), Some(first)) = (all_times.last(), times.first())
             && last >= first

@@ -21,7 +21,7 @@ use futures::StreamExt;
 
 use super::SeriesColumn;
 use crate::error::Error;
-use crate::merge::{MergePolicy, StepCell, merge_samples, merge_steps};
+use crate::merge::{MergePolicy, StartedSamples, StepCell, is_mixed_row, merge_samples, merge_steps, mixed_cells};
 use crate::model::{
     COLUMN_LABELS, COLUMN_SAMPLE_TIMES, COLUMN_VALUES, HistogramListBuilder, SamplesTable, SamplesTableBuilder,
     SelectForm, StepsTable, StepsTableBuilder, steps_schema, values_column,
@@ -174,11 +174,17 @@ fn unite_samples(batch: &RecordBatch, runs: &[std::ops::Range<usize>]) -> std::r
     let mut builder = SamplesTableBuilder::default();
     let (mut timestamps, mut samples) = (Vec::new(), Vec::new());
     for run in runs {
-        let pieces: Vec<_> = run.clone().map(|row| table.series(row)).collect();
         if run.len() == 1 {
             builder.extend_row(&table, run.start)?;
+        } else if run.clone().any(|row| is_mixed_row(&table, row)) {
+            let pieces = run.clone().map(|row| StartedSamples::of_row(&table, row, row));
+            let pieces = pieces.collect::<std::result::Result<Vec<_>, Error>>()?;
+            let pieces: Vec<_> = pieces.iter().map(StartedSamples::as_samples).collect();
+            let mut merged = StartedSamples::default();
+            merge_samples(&pieces, &ACROSS_GROUPS, &mut merged.times, &mut merged.samples);
+            merged.push_into(&mut builder);
         } else {
-            refuse_histograms(run.clone().map(|row| table.histograms().row_len(row)))?;
+            let pieces: Vec<_> = run.clone().map(|row| table.series(row)).collect();
             timestamps.clear();
             samples.clear();
             merge_samples(&pieces, &ACROSS_GROUPS, &mut timestamps, &mut samples);
@@ -199,15 +205,43 @@ fn unite_steps(batch: &RecordBatch, runs: &[std::ops::Range<usize>]) -> std::res
     };
     let mut merged = Vec::new();
     for run in runs {
-        refuse_histograms(run.clone().map(|row| table.histograms().row_len(row)))?;
-        let rows: Vec<Vec<StepCell>> = run.clone().map(cells_of).collect();
-        let rows: Vec<&[StepCell]> = rows.iter().map(Vec::as_slice).collect();
-        merged.clear();
-        merge_steps(&rows, &ACROSS_GROUPS, &mut merged);
-        merged.iter().for_each(|cell| builder.push_timed_cell(*cell));
+        if run.clone().any(|row| table.histograms().row_len(row) > 0) {
+            unite_mixed_steps(&table, run.clone(), &mut builder)?;
+        } else {
+            let rows: Vec<Vec<StepCell>> = run.clone().map(cells_of).collect();
+            let rows: Vec<&[StepCell]> = rows.iter().map(Vec::as_slice).collect();
+            merged.clear();
+            merge_steps(&rows, &ACROSS_GROUPS, &mut merged);
+            merged.iter().for_each(|cell| builder.push_timed_cell(*cell));
+        }
         builder.finish_series(table.labels(run.start).as_bytes());
     }
     Ok(builder.finish())
+}
+
+/// One series with histograms among its cells.
+fn unite_mixed_steps(
+    table: &StepsTable<'_>,
+    run: std::ops::Range<usize>,
+    builder: &mut StepsTableBuilder,
+) -> std::result::Result<(), Error> {
+    if run.len() == 1 {
+        // Nothing to merge: what the histograms know of resets still holds.
+        let cells = table.samples(run.start)?.into_iter().enumerate();
+        cells.for_each(|(step, sample)| {
+            let time = table.sample_time(run.start, step).unwrap_or(i64::MIN);
+            builder.push_timed_sample(sample.map(|sample| (sample, time)));
+        });
+        return Ok(());
+    }
+    let rows = run.map(|row| mixed_cells(table, row)).collect::<std::result::Result<Vec<_>, Error>>()?;
+    let rows: Vec<_> = rows.iter().map(Vec::as_slice).collect();
+    let mut merged = Vec::new();
+    merge_steps(&rows, &ACROSS_GROUPS, &mut merged);
+    for cell in merged {
+        builder.push_timed_sample(cell.map(|(value, time)| (value.sample, time)));
+    }
+    Ok(())
 }
 
 /// A samples table stays; of a timed steps table one of its two cell columns stays, or both.
@@ -235,14 +269,6 @@ fn project(batch: &RecordBatch, column: SeriesColumn) -> std::result::Result<Rec
     let step_count = StepsTable::try_new(batch)?.step_count();
     RecordBatch::try_new(schema_of_steps(step_count), vec![labels, cells])
         .map_err(|error| Error::internal(error.to_string()))
-}
-
-fn refuse_histograms(mut lengths: impl Iterator<Item = usize>) -> std::result::Result<(), Error> {
-    if lengths.any(|length| length > 0) {
-        let text = "native histograms of several server groups are not merged yet by this version of Quiver";
-        return Err(Error::execution(text));
-    }
-    Ok(())
 }
 
 fn schema_of_steps(step_count: usize) -> SchemaRef {
