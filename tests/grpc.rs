@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{Array, AsArray};
-use arrow::datatypes::{Float64Type, Int64Type};
+use arrow::datatypes::{Float64Type, Int8Type, Int32Type, Int64Type};
 use arrow::ipc::reader::StreamReader;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
@@ -179,6 +179,48 @@ async fn scalars_strings_and_raw_samples_have_their_forms() {
     assert_eq!(times.as_primitive::<Int64Type>().values(), &[80_000, 90_000, 100_000]);
     let values = batch.column_by_name("samples").expect("samples").as_list::<i32>().value(0);
     assert_eq!(values.as_primitive::<Float64Type>().values(), &[5.0, 5.0, 5.0]);
+}
+
+#[tokio::test]
+async fn histograms_are_a_column_of_their_own_field_by_field() {
+    let server = Server::start(store(&[
+        "mixed 1 {{schema:1 count:7 sum:-2.5 z_bucket:1 z_bucket_w:0.5 offset:-3 buckets:[1 2] n_offset:4 n_buckets:[3]}}x1",
+        "numbers 1 2 3",
+    ]))
+    .await;
+    let answer = range(&server, "{__name__=~'mixed|numbers'}", 0, 20_000, 10_000).await.expect("an answer");
+    assert_eq!(answer.rows(), [r#"{__name__="mixed"} 1 _ _"#, r#"{__name__="numbers"} 1 2 3"#]);
+    let column = answer.batches[0].column_by_name("histograms").expect("histograms").as_list::<i32>();
+    assert_eq!((column.value(0).len(), column.value(1).len()), (2, 0));
+    let items = column.value(0);
+    let items = items.as_struct();
+    let field = |name: &str| items.column_by_name(name).expect("a field");
+    let integers = |name: &str| field(name).as_primitive::<Int64Type>().values().to_vec();
+    let floats = |name: &str| field(name).as_primitive::<Float64Type>().values().to_vec();
+    let float_list = |name: &str| field(name).as_list::<i32>().value(1).as_primitive::<Float64Type>().values().to_vec();
+    let spans = |name: &str| {
+        let packed = field(name).as_list::<i32>().value(1);
+        let packed = packed.as_primitive::<Int64Type>().values().to_vec();
+        packed.into_iter().map(|span| (span >> 32, span & 0xffff_ffff)).collect::<Vec<_>>()
+    };
+    assert_eq!(integers("at"), [1, 2]);
+    assert_eq!(field("start_time").null_count(), 2);
+    assert_eq!(field("counter_reset_hint").as_primitive::<Int8Type>().values(), &[0, 2]);
+    assert_eq!(field("schema").as_primitive::<Int32Type>().values(), &[1, 1]);
+    assert_eq!([floats("zero_threshold"), floats("zero_count")], [[0.5, 0.5], [1.0, 1.0]]);
+    assert_eq!([floats("count"), floats("sum")], [[7.0, 7.0], [-2.5, -2.5]]);
+    assert_eq!((spans("positive_spans"), float_list("positive_counts")), (vec![(-3, 2)], vec![1.0, 2.0]));
+    assert_eq!((spans("negative_spans"), float_list("negative_counts")), (vec![(4, 1)], vec![3.0]));
+    assert_eq!(float_list("custom_bounds"), [0.0; 0]);
+
+    let raw = instant(&server, "mixed[1m]", 20_000).await.expect("an answer");
+    assert_eq!(raw.kind(), ValueKind::Samples);
+    let batch = &raw.batches[0];
+    let times = batch.column_by_name("timestamps").expect("times").as_list::<i32>().value(0);
+    assert_eq!(times.as_primitive::<Int64Type>().values(), &[0]);
+    let histograms = batch.column_by_name("histograms").expect("histograms").as_list::<i32>().value(0);
+    let at = histograms.as_struct().column_by_name("at").expect("times").as_primitive::<Int64Type>();
+    assert_eq!(at.values(), &[10_000, 20_000]);
 }
 
 #[tokio::test]
