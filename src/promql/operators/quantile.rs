@@ -41,10 +41,8 @@ impl SeriesOperator for GroupQuantile {
     fn evaluate(&self, inputs: &[Table]) -> Result<RecordBatch, Error> {
         let table = &inputs[0];
         let quantiles = self.parameter.values(inputs, self.step_count)?;
-        for q in &quantiles {
-            if !(0.0..=1.0).contains(q) {
-                self.annotations.add(invalid_quantile(*q, self.parameter_span.clone()));
-            }
+        for q in told_of(&quantiles) {
+            self.annotations.add(invalid_quantile(q, self.parameter_span.clone()));
         }
         if table.has_histograms() {
             self.annotations.add(histogram_ignored("quantile", self.vector_span.clone()));
@@ -64,5 +62,46 @@ impl SeriesOperator for GroupQuantile {
             builder.finish_series(&labels);
         }
         Ok(builder.finish())
+    }
+}
+
+/// Of all q outside of 0..1 those that are told of: NaN, the greatest and the least.
+///
+/// | q, step by step | told |
+/// |---|---|
+/// | 0.5 2 3 | 3 |
+/// | -1 2 -3 | 2 -3 |
+/// | NaN 2 -1 | NaN: nothing compares with it |
+/// | NaN 2 +Inf | NaN +Inf: but for infinities, which come first |
+///
+/// Source: Prometheus v3.14 promql/value.go `newFParams`, engine.go `rangeEvalAgg`; Go's `math.Max` and `math.Min`.
+fn told_of(quantiles: &[f64]) -> impl Iterator<Item = f64> {
+    let is_nan = quantiles.iter().any(|q| q.is_nan());
+    let extreme = |infinity: f64, fold: fn(f64, f64) -> f64| {
+        let found = quantiles.iter().copied().fold(-infinity, fold);
+        (!is_nan || found == infinity).then_some(found)
+    };
+    let nan = is_nan.then_some(f64::NAN);
+    let greatest = extreme(f64::INFINITY, f64::max).filter(|q| *q > 1.0);
+    let least = extreme(f64::NEG_INFINITY, f64::min).filter(|q| *q < 0.0);
+    [nan, greatest, least].into_iter().flatten()
+}
+
+#[test]
+fn of_many_bad_quantiles_the_outermost_are_told() {
+    const NAN: f64 = f64::NAN;
+    const INF: f64 = f64::INFINITY;
+    for (quantiles, expected) in [
+        (&[0.5, 1.0, 0.0][..], &[][..]),
+        (&[0.5, 2.0, 3.0], &[3.0]),
+        (&[-1.0, 2.0, -3.0], &[2.0, -3.0]),
+        (&[NAN, 2.0, -1.0], &[NAN]),
+        (&[2.0, NAN, INF, -1.0], &[NAN, INF]),
+        (&[-INF, INF], &[INF, -INF]),
+        (&[-INF, NAN], &[NAN, -INF]),
+    ] {
+        let told: Vec<String> = told_of(quantiles).map(|q| q.to_string()).collect();
+        let expected: Vec<String> = expected.iter().map(|q| q.to_string()).collect();
+        assert_eq!(told, expected, "{quantiles:?}");
     }
 }
