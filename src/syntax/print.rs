@@ -311,13 +311,16 @@ fn print_offset(out: &mut String, offset: Option<&DurationExpr>) {
     let Some(offset) = offset else { return };
     out.push_str(" offset ");
     // Arithmetic behind `offset` belongs to it only inside of parentheses.
-    if matches!(offset.kind, DurationExprKind::Binary(..)) {
-        out.push('(');
-        print_duration(out, offset);
-        out.push(')');
-    } else {
-        print_duration(out, offset);
+    print_duration_operand(out, offset, is_open_arithmetic(offset));
+}
+
+/// An operator that stands in no parentheses, with signs in front or without.
+pub(super) fn is_open_arithmetic(duration: &DurationExpr) -> bool {
+    let mut duration = duration;
+    while let DurationExprKind::Unary(_, inner) = &duration.kind {
+        duration = inner;
     }
+    matches!(duration.kind, DurationExprKind::Binary(..))
 }
 
 /// `[range:step] @ t offset d`.

@@ -7,6 +7,7 @@ use crate::syntax::ast::{
     VectorSelector,
 };
 use crate::syntax::duration_expr::DurationOperand;
+use crate::syntax::print::is_open_arithmetic;
 use crate::syntax::token::{Builtin, Keyword, TokenKind};
 
 const NOT_A_SELECTOR: &str =
@@ -243,14 +244,14 @@ fn canonical(mut duration: DurationExpr) -> DurationExpr {
     duration
 }
 
-/// `offset (5) + 3` is an offset of 8 in Prometheus' grammar, while `offset 5 + 3` is not: the parentheses that say so when
-/// it is printed.
+/// `offset (5) + 3` is an offset of 8 in Prometheus' grammar, while `offset 5 + 3` is not, and `offset + -2 ^ 2` is one of -4,
+/// while `offset -2 ^ 2` is not: the parentheses that say so when it is printed.
 fn parenthesized(duration: DurationExpr) -> DurationExpr {
-    let span = duration.span.clone();
-    match duration.kind {
-        DurationExprKind::Binary(..) => DurationExpr { kind: DurationExprKind::Paren(Box::new(duration)), span },
-        _ => duration,
+    if !is_open_arithmetic(&duration) {
+        return duration;
     }
+    let span = duration.span.clone();
+    DurationExpr { kind: DurationExprKind::Paren(Box::new(duration)), span }
 }
 
 /// As Go's `%f`.

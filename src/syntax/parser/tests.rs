@@ -53,6 +53,9 @@ fn operators_bind_as_in_prometheus() {
         ("a offset (5)+3", "a offset (5 + 3)"),
         ("a offset (step()+1)*2", "a offset ((step() + 1) * 2)"),
         ("-a offset 5m @ 1", "(-a @ 1.000 offset 5m)"),
+        // Two signs make it arithmetic. Prometheus prints this one without parentheses, which it would read otherwise.
+        ("a offset + -2^2", "a offset (-2 ^ 2)"),
+        ("a offset - -step() * 2", "a offset (--step() * 2)"),
     ] {
         assert_eq!(shape(&tree(query)), expected, "{query}");
     }
