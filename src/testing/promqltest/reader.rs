@@ -45,6 +45,9 @@ fn pattern(text: &str) -> Regex {
     Regex::new(text).expect("patterns of the reader are valid")
 }
 
+/// All series of one file never mean more values than this: each line alone may be short and mean a million.
+const VALUES_MAX: usize = 10_000_000;
+
 /// Reads the text of a test file. The first mistake ends the reading.
 pub fn read_script(path: &str, text: &str) -> Result<Script, ReadError> {
     let mut lines = Lines::new(text);
@@ -71,6 +74,8 @@ struct Lines<'a> {
     lines: Vec<&'a str>,
     /// The next line, counted from zero; so also the number of the last one read, counted from one.
     next: usize,
+    /// How many values the series so far have.
+    value_count: usize,
 }
 
 impl<'a> Lines<'a> {
@@ -79,7 +84,7 @@ impl<'a> Lines<'a> {
             let line = line.trim();
             if line.starts_with('#') { "" } else { line }
         };
-        Self { lines: text.split('\n').map(clean).collect(), next: 0 }
+        Self { lines: text.split('\n').map(clean).collect(), next: 0, value_count: 0 }
     }
 
     fn next_command(&mut self) -> Option<(usize, &'a str)> {
@@ -97,6 +102,14 @@ impl<'a> Lines<'a> {
         let line = self.lines.get(self.next).filter(|line| !line.is_empty())?;
         self.next += 1;
         Some(line)
+    }
+
+    fn count_values(&mut self, values: &[SequenceValue]) -> Result<(), Mistake> {
+        self.value_count = self.value_count.saturating_add(values.len());
+        match self.value_count {
+            ..=VALUES_MAX => Ok(()),
+            _ => Err(self.mistake(format!("the series of the file have more than {VALUES_MAX} values"))),
+        }
     }
 
     fn mistake(&self, message: impl Into<String>) -> Mistake {
@@ -135,6 +148,7 @@ fn read_load(text: &str, lines: &mut Lines<'_>) -> Result<Load, Mistake> {
             continue;
         }
         let notation = SeriesNotation::parse(line).map_err(|error| lines.mistake(error.to_string()))?;
+        lines.count_values(&notation.values)?;
         let start_offsets = start_offsets
             .take()
             .map(|(labels, offsets)| check_start_offsets(&labels, offsets, &notation))
@@ -199,6 +213,7 @@ fn read_eval(text: &str, lines: &mut Lines<'_>) -> Result<Eval, Mistake> {
             break;
         } else {
             let line = read_expected_series(line, when, &expect).map_err(|message| lines.mistake(message))?;
+            lines.count_values(&line.values)?;
             series.retain(|other| other.labels != line.labels);
             series.push(line);
         }
@@ -493,6 +508,13 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn many_short_lines_cannot_fill_the_memory() {
+        let text = format!("load 1m\n{}", "  x _x1000000\n".repeat(11));
+        let error = read_script("many.test", &text).expect_err("eleven million values");
+        assert_eq!(error.to_string(), "many.test:12: the series of the file have more than 10000000 values");
     }
 
     #[test]
