@@ -11,7 +11,7 @@ use datafusion::physical_plan::{ExecutionPlan, displayable};
 use datafusion::physical_planner::PhysicalPlanner;
 
 use super::collect::{query_error, samples_value, scalar_value, vector_value};
-use super::session::{physical_planner, session_state};
+use super::session::{Rules, physical_planner, session_state};
 use crate::error::{Error, ErrorKind};
 use crate::model::{Annotation, DurationMs, QueryContext, QueryValue, StepGrid, TimestampMs};
 use crate::promql::{PlanOptions, PlannedQuery, PlannedValue, plan_query};
@@ -34,6 +34,8 @@ pub struct EngineOptions {
     pub samples_max: u64,
     /// Gated PromQL features that are on (`--enable-feature`).
     pub features: crate::syntax::Features,
+    /// Rules that may rewrite plans. Default: all.
+    pub rules: Rules,
 }
 
 impl Default for EngineOptions {
@@ -44,6 +46,7 @@ impl Default for EngineOptions {
             timeout: Duration::from_secs(120),
             samples_max: 50_000_000,
             features: crate::syntax::Features::default(),
+            rules: Rules::default(),
         }
     }
 }
@@ -135,7 +138,7 @@ impl QueryEngine {
             PlannedValue::String(text) => return Ok(format!("string {text:?}\n")),
             PlannedValue::Scalar(plan) | PlannedValue::Vector(plan) | PlannedValue::Samples { plan, .. } => plan,
         };
-        let state = session_state(planned.grid.step_count(), Arc::clone(&self.runtime));
+        let state = session_state(planned.grid.step_count(), Arc::clone(&self.runtime), self.options.rules);
         let physical = physical_planner().create_physical_plan(logical, &state).await.map_err(query_error)?;
         Ok(format!(
             "logical plan\n{}\n\nphysical plan\n{}",
@@ -213,7 +216,7 @@ impl QueryEngine {
         logical: &LogicalPlan,
         grid: StepGrid,
     ) -> Result<(Arc<dyn ExecutionPlan>, SessionState), Error> {
-        let state = session_state(grid.step_count(), Arc::clone(&self.runtime));
+        let state = session_state(grid.step_count(), Arc::clone(&self.runtime), self.options.rules);
         let physical = physical_planner().create_physical_plan(logical, &state).await.map_err(query_error)?;
         Ok((physical, state))
     }

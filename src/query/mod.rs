@@ -5,3 +5,4 @@ mod engine;
 mod session;
 
 pub use engine::{EngineOptions, QueryEngine, QueryOptions, QueryResult};
+pub use session::Rules;

@@ -3,6 +3,7 @@
 mod batches;
 pub mod demo;
 pub mod fake_prometheus;
+pub mod fuzzing;
 mod go_string;
 mod memory_store;
 mod parser_cases;
