@@ -334,8 +334,6 @@ impl Cli {
         let mut cli = Self::from_arg_matches(&matches).map_err(|error| exit(error.format(&mut command)))?;
         cli.serve.warnings = warnings_about_not_built(&matches)
             .map_err(|why| exit(clap::Error::raw(ClapErrorKind::InvalidValue, why + "\n").with_cmd(&command)))?;
-        refuse_features_not_built(&cli.serve.enable_feature)
-            .map_err(|why| exit(clap::Error::raw(ClapErrorKind::InvalidValue, why + "\n").with_cmd(&command)))?;
         check_paths(&cli.serve.effective_route_prefix(), &cli.serve.metrics_path)
             .map_err(|why| exit(clap::Error::raw(ClapErrorKind::ValueValidation, why + "\n").with_cmd(&command)))?;
         cli.serve.shown = shown_flags(&command, &matches);
@@ -348,16 +346,6 @@ fn command() -> clap::Command {
         let action = if flag.takes_value { ArgAction::Append } else { ArgAction::SetTrue };
         Arg::new(flag.name).long(flag.name).hide(true).action(action)
     }))
-}
-
-/// Features that change every answer and that the engine does not have yet: to accept them would be a silent wrong answer.
-/// (`promql-extended-range-selectors` may be on: its modifiers are refused where they are used.)
-fn refuse_features_not_built(names: &[String]) -> Result<(), String> {
-    const NOT_BUILT_FEATURES: [&str; 1] = ["use-start-timestamps"];
-    match names.iter().map(|name| name.trim()).find(|name| NOT_BUILT_FEATURES.contains(name)) {
-        Some(name) => Err(format!("--enable-feature={name} is not built yet")),
-        None => Ok(()),
-    }
 }
 
 fn warnings_about_not_built(matches: &ArgMatches) -> Result<Vec<String>, String> {
@@ -434,6 +422,7 @@ impl ServeFlags {
                 "promql-binop-fill-modifiers" => features.binop_fill_modifiers = true,
                 "promql-delayed-name-removal" => features.delayed_name_removal = true,
                 "type-and-unit-labels" => features.type_and_unit_labels = true,
+                "use-start-timestamps" => features.use_start_timestamps = true,
                 name if FEATURES_WITHOUT_EFFECT.contains(&name) => {
                     warnings.push(format!("--enable-feature: {name:?} has no effect in a gateway"));
                 }
@@ -572,6 +561,7 @@ mod tests {
             flags("--enable-feature=promql-delayed-name-removal, --enable-feature type-and-unit-labels").features();
         assert!(features.delayed_name_removal && features.type_and_unit_labels && !features.use_start_timestamps);
         assert!(warnings.is_empty());
+        assert!(flags("--enable-feature=use-start-timestamps").features().0.use_start_timestamps);
     }
 
     #[test]
@@ -595,7 +585,6 @@ mod tests {
             ("--web.config.file=x.yml", "--web.config.file is not built yet"),
             ("--rules.alert.resend-delay=2m", "--rules.alert.resend-delay is not built yet"),
             ("--rules.alertbackfill", "--rules.alertbackfill is not built yet"),
-            ("--enable-feature=agent,use-start-timestamps", "--enable-feature=use-start-timestamps is not built yet"),
             ("nosuch", "unrecognized subcommand 'nosuch'"),
         ] {
             let exit = read(line).expect_err(line);

@@ -64,7 +64,14 @@ pub fn line_and_column(query: &str, offset: usize) -> (usize, usize) {
 
 /// Collects annotations from everything that works for one query. Bounded: see [`AnnotationSink::add`].
 #[derive(Clone, Default, Debug)]
-pub struct AnnotationSink(Arc<Mutex<Vec<Annotation>>>);
+pub struct AnnotationSink(Arc<Mutex<Vec<Kept>>>);
+
+#[derive(Debug)]
+struct Kept {
+    annotation: Annotation,
+    /// 0 where nobody counts.
+    occurrences: usize,
+}
 
 /// More distinct annotations than this are not kept: the API shows ten of each kind.
 const KEPT_MAX: usize = 1_000;
@@ -72,21 +79,39 @@ const KEPT_MAX: usize = 1_000;
 impl AnnotationSink {
     /// Adds one. Two with the same kind and text are one: as in Prometheus, that which stands last in the query.
     pub fn add(&self, annotation: Annotation) {
+        self.add_occurrences(annotation, 0);
+    }
+
+    /// Adds one that tells how often it occurred, over all that are the same: `… (3 occurrences)`. Once is not told.
+    pub fn add_occurrences(&self, annotation: Annotation, occurrences: usize) {
         let mut all = self.0.lock();
-        let is_same = |other: &&mut Annotation| other.kind == annotation.kind && other.text == annotation.text;
+        let is_same = |other: &&mut Kept| {
+            other.annotation.kind == annotation.kind && other.annotation.text == annotation.text //
+        };
         let start = |span: &Option<Range<usize>>| span.as_ref().map(|span| span.start);
         let has_room = all.len() < KEPT_MAX;
         match all.iter_mut().find(is_same) {
-            Some(same) if start(&same.span) < start(&annotation.span) => same.span = annotation.span,
-            Some(_) => {}
-            None if has_room => all.push(annotation),
+            Some(same) => {
+                same.occurrences = same.occurrences.saturating_add(occurrences);
+                if start(&same.annotation.span) < start(&annotation.span) {
+                    same.annotation.span = annotation.span;
+                }
+            }
+            None if has_room => all.push(Kept { annotation, occurrences }),
             None => {}
         }
     }
 
     /// What has been gathered, in order of arrival.
     pub fn snapshot(&self) -> Vec<Annotation> {
-        self.0.lock().clone()
+        let told = |kept: &Kept| {
+            let mut annotation = kept.annotation.clone();
+            if kept.occurrences > 1 {
+                annotation.text.push_str(&format!(" ({} occurrences)", kept.occurrences));
+            }
+            annotation
+        };
+        self.0.lock().iter().map(told).collect()
     }
 }
 
@@ -125,6 +150,17 @@ mod tests {
         sink.add(Annotation::warning("a"));
         sink.add(Annotation::warning("a"));
         assert_eq!(sink.snapshot(), [Annotation::warning("a")]);
+    }
+
+    #[test]
+    fn occurrences_are_counted_where_somebody_counts() {
+        let sink = AnnotationSink::default();
+        sink.add_occurrences(Annotation::promql_warning("once", 3..4), 1);
+        for (count, at) in [(2, 5..6), (1, 1..2)] {
+            sink.add_occurrences(Annotation::promql_warning("often", at), count);
+        }
+        let told: Vec<String> = sink.snapshot().iter().map(|annotation| annotation.render("0123456789")).collect();
+        assert_eq!(told, ["PromQL warning: once (1:4)", "PromQL warning: often (3 occurrences) (1:6)"]);
     }
 
     #[test]

@@ -72,6 +72,11 @@ impl SeriesSource for GroupsSource {
         if names.is_empty() { vec!["no server groups".to_owned()] } else { names }
     }
 
+    /// The query API knows no start timestamps.
+    fn tells_start_times(&self) -> bool {
+        false
+    }
+
     /// JSON carries no stale markers, but a server's own step evaluation knows of them.
     fn selector_form(&self) -> SelectorForm {
         SelectorForm::Steps

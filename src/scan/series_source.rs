@@ -32,6 +32,11 @@ pub trait SeriesSource: Debug + Send + Sync {
     /// How plain selectors are to be asked for.
     fn selector_form(&self) -> SelectorForm;
 
+    /// Do its samples come with their start timestamps, as far as these are known at all?
+    fn tells_start_times(&self) -> bool {
+        true
+    }
+
     /// Starts fetching one selector from one part.
     async fn select(&self, part: usize, request: &SelectRequest, context: &QueryContext)
     -> Result<SeriesStream, Error>;

@@ -55,6 +55,8 @@ pub struct MixedCells {
     pub cells: Vec<Option<Sample>>,
     /// What there is to say, of all steps together.
     pub notes: RangeNotes,
+    /// In how many windows the start timestamp of a histogram lies before the histogram before it.
+    pub overlapping_count: usize,
 }
 
 /// What one step is.
@@ -98,8 +100,8 @@ pub fn evaluate_mixed_range_function(
 ) -> Result<MixedCells, KernelError> {
     let histogram_times: Vec<i64> = series.histograms.iter().map(|timed| timed.at).collect();
     let spans = windows.spans(series.timestamps).zip(windows.spans(&histogram_times));
-    let mut result = MixedCells { cells: Vec::with_capacity(windows.step_count), notes: RangeNotes::default() };
-    let mut previous: Option<(Place, Option<Sample>)> = None;
+    let mut result = MixedCells { cells: Vec::with_capacity(windows.step_count), ..MixedCells::default() };
+    let mut previous: Option<(Place, Outcome)> = None;
     for ((floats, histograms), float_cell) in spans.zip(float_cells) {
         let place = Place { edge_ms: floats.end_ms, floats: floats.samples, histograms: histograms.samples };
         if place.histograms.is_empty() {
@@ -118,16 +120,17 @@ pub fn evaluate_mixed_range_function(
             result.cells.push(float_cell.map(Sample::Float));
             continue;
         }
-        let sample = match previous.take() {
-            Some((last, sample)) if last == place => sample,
+        let outcome = match previous.take() {
+            Some((last, outcome)) if last == place => outcome,
             _ => {
                 let outcome = evaluate_window(function, series.cut(&place, floats.start_ms, start_times), windows);
                 result.notes.extend(outcome.notes);
-                outcome.sample
+                outcome
             }
         };
-        result.cells.push(sample.clone());
-        previous = Some((place, sample));
+        result.overlapping_count += usize::from(outcome.notes.iter().any(|note| note == RangeNote::StartTimesOverlap));
+        result.cells.push(outcome.sample.clone());
+        previous = Some((place, outcome));
     }
     Ok(result)
 }

@@ -176,7 +176,7 @@ fn gauges_and_counters_are_told_apart() {
     // One histogram has no rate, and nothing is said about it.
     assert_eq!(
         evaluate(F::Rate, &[], &[timed(10, gauge(1.0))], (0, 30)),
-        MixedCells { cells: vec![None], notes: RangeNotes::default() }
+        MixedCells { cells: vec![None], ..MixedCells::default() }
     );
 }
 

@@ -12,6 +12,7 @@ pub mod labels;
 pub mod range;
 mod range_histograms;
 pub mod sample_operator;
+pub mod start_times;
 pub mod steps;
 
 use std::fmt::Debug;

@@ -6,12 +6,10 @@ use datafusion::logical_expr::ColumnarValue;
 
 use super::RowFunction;
 use super::columns::{CellsBuilder, ScalarArgument, labels_argument, samples_argument};
+use super::start_times::CleanFloats;
 use crate::encode::format_general_float;
 use crate::error::Error;
-use crate::kernels::{
-    RangeFunction, RangeWindows, StepScalar, align_mixed_to_steps, align_to_steps, evaluate_range_function,
-    remove_stale,
-};
+use crate::kernels::{RangeFunction, RangeWindows, StepScalar, align_mixed_to_steps, align_to_steps};
 use crate::model::{Annotation, AnnotationSink, LabelsRef, METRIC_NAME, Sample, values_type};
 use crate::syntax::Span;
 
@@ -54,6 +52,8 @@ pub struct RangeCall {
     pub span: Span,
     /// How a metric shows that it is a counter.
     pub counter_sign: CounterSign,
+    /// Does it look at the samples' start timestamps, where they have some?
+    pub looks_at_start_times: bool,
     /// Where the first parameter stands, for functions that warn about it.
     pub parameter_span: Option<Span>,
     /// Who is told of warnings.
@@ -125,13 +125,9 @@ impl RowFunction for RangeCall {
                 cells.into_iter().for_each(|cell| builder.push_sample(cell));
                 continue;
             }
-            let (timestamps, samples) = floats.floats(row);
-            let cleaned = remove_stale(timestamps, samples);
-            let (timestamps, samples) =
-                cleaned.as_ref().map_or((timestamps, samples), |(times, values)| (&times[..], &values[..]));
-            let mut sink = builder.sink();
-            evaluate_range_function(self.function, timestamps, samples, &self.windows, &parameters, &mut sink)
-                .map_err(|error| Error::execution(error.to_string()))?;
+            let own = CleanFloats::of(&floats, row, self.looks_at_start_times);
+            let overlapping = self.write_float_cells(&own, &parameters, &mut builder)?;
+            self.note_overlapping_starts(LabelsRef::new(labels.value(row)), overlapping.len());
             if is_rate && builder.last_row_has_cell() {
                 self.note_non_counter(LabelsRef::new(labels.value(row)));
             }

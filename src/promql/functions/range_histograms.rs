@@ -2,11 +2,9 @@
 
 use super::columns::{CellsBuilder, SampleRows};
 use super::range::RangeCall;
+use super::start_times::CleanFloats;
 use crate::error::Error;
-use crate::kernels::{
-    MixedSeries, RangeFunction, RangeNote, StartTimes, StepScalar, evaluate_mixed_range_function,
-    evaluate_range_function, remove_stale,
-};
+use crate::kernels::{MixedSeries, RangeFunction, RangeNote, StartTimes, StepScalar, evaluate_mixed_range_function};
 use crate::model::{Annotation, LabelsRef, METRIC_NAME, Sample, TimedHistogram, quote_label_value};
 use crate::syntax::Span;
 
@@ -19,18 +17,29 @@ impl RangeCall {
         row: usize,
         parameters: &[StepScalar<'_>],
     ) -> Result<Vec<Option<Sample>>, Error> {
-        let (timestamps, values) = rows.floats()?.floats(row);
-        let cleaned = remove_stale(timestamps, values);
-        let (timestamps, values) =
-            cleaned.as_ref().map_or((timestamps, values), |(times, values)| (&times[..], &values[..]));
+        let floats = CleanFloats::of(&rows.floats()?, row, self.looks_at_start_times);
         let histograms: Vec<TimedHistogram> =
             rows.histograms(row).iter().filter(|timed| !timed.histogram.is_stale_marker()).cloned().collect();
-        let float_cells = self.float_cells(timestamps, values, parameters)?;
-        let series = MixedSeries { timestamps, values, start_times: None, histograms: &histograms };
-        let with = (parameters, StartTimes::Ignored);
+        let mut float_cells = CellsBuilder::with_capacity(self.windows.step_count, 1);
+        let overlapping = self.write_float_cells(&floats, parameters, &mut float_cells)?;
+        let float_cells = float_cells.numbers();
+        let series = MixedSeries {
+            timestamps: &floats.timestamps,
+            values: &floats.values,
+            start_times: floats.start_times.as_deref(),
+            histograms: &histograms,
+        };
+        let starts = if self.looks_at_start_times { StartTimes::Used } else { StartTimes::Ignored };
+        let with = (parameters, starts);
         let result = evaluate_mixed_range_function(self.function, series, &self.windows, with, &float_cells)
             .map_err(|error| Error::execution(error.to_string()))?;
-        for note in result.notes.iter() {
+        // Of a window with both, Prometheus looks no further than that.
+        let histogram_times: Vec<i64> = histograms.iter().map(|timed| timed.at).collect();
+        let has_histograms: Vec<bool> =
+            self.windows.spans(&histogram_times).map(|span| !span.samples.is_empty()).collect();
+        let overlapping = overlapping.into_iter().filter(|step| !has_histograms[*step]).count();
+        self.note_overlapping_starts(labels, overlapping + result.overlapping_count);
+        for note in result.notes.iter().filter(|note| *note != RangeNote::StartTimesOverlap) {
             self.annotations.add(annotation_of(note, labels, self.noted_span()));
         }
         let has_number = result.cells.iter().any(|cell| matches!(cell, Some(Sample::Float(_))));
@@ -40,16 +49,12 @@ impl RangeCall {
         Ok(result.cells)
     }
 
-    fn float_cells(
-        &self,
-        timestamps: &[i64],
-        values: &[f64],
-        parameters: &[StepScalar<'_>],
-    ) -> Result<Vec<Option<f64>>, Error> {
-        let mut builder = CellsBuilder::with_capacity(self.windows.step_count, 1);
-        evaluate_range_function(self.function, timestamps, values, &self.windows, parameters, &mut builder.sink())
-            .map_err(|error| Error::execution(error.to_string()))?;
-        Ok(builder.numbers())
+    /// Says in how many windows start timestamps lie before the sample before theirs.
+    pub(super) fn note_overlapping_starts(&self, labels: LabelsRef<'_>, window_count: usize) {
+        if window_count > 0 {
+            let note = annotation_of(RangeNote::StartTimesOverlap, labels, self.span.clone());
+            self.annotations.add_occurrences(note, window_count);
+        }
     }
 
     /// Prometheus points at the first argument, and that is not always the range.

@@ -1,12 +1,14 @@
 //! Function calls.
 
-use datafusion::logical_expr::{LogicalPlan, col};
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, col, lit};
 
-use super::relation::{Scalar, apply, attach_scalars, literal_row, map_values, operator_parameters, project, unique};
+use super::relation::{
+    Scalar, apply, attach_scalars, literal_row, map_values, operator_parameters, plan_error, project, unique,
+};
 use super::selector::{RangePlan, window_extension};
 use super::{Planner, not_supported};
 use crate::error::Error;
-use crate::kernels::{ExtendedFunction, InstantFunction, RangeFunction, max_of, min_of};
+use crate::kernels::{ExtendedFunction, InstantFunction, RangeFunction, looks_at_start_times, max_of, min_of};
 use crate::model::{
     Annotation, COLUMN_LABELS, COLUMN_SAMPLES, COLUMN_VALUES, GoRegex, LabelsBuilder, MatchOp, Matcher, StepGrid,
     quote_label_value,
@@ -48,6 +50,7 @@ impl Planner<'_> {
             "clamp_max" => self.plan_with_scalars(ScalarFunctionKind::ClampMax, function, grid),
             "vector" => self.plan_scalar(argument(function, 0)?, grid)?.into_plan(grid),
             "timestamp" => self.plan_timestamp(function, grid),
+            "start_timestamp" => self.plan_start_timestamp(function, grid),
             "absent" => self.plan_absent(function, grid),
             "absent_over_time" => self.plan_absent_over_time(function, grid),
             "label_replace" => self.plan_label_replace(function, grid),
@@ -119,6 +122,8 @@ impl Planner<'_> {
             .position(|arg| matches!(arg.without_parens().kind, ExprKind::MatrixSelector(_) | ExprKind::Subquery(_)))
             .ok_or_else(|| Error::internal(format!("{} has a range in every checked tree", function.function.name)))?;
         let range_argument = &function.args[range_at];
+        // What comes out of a subquery has no start timestamps.
+        let is_selector = matches!(range_argument.without_parens().kind, ExprKind::MatrixSelector(_));
         let RangePlan { plan, windows, extension } = self.plan_range(range_argument, grid)?;
         let parameters: Vec<&Expr> =
             function.args.iter().enumerate().filter(|(at, _)| *at != range_at).map(|(_, arg)| arg).collect();
@@ -129,6 +134,7 @@ impl Planner<'_> {
             windows,
             span: noted_span(range_argument),
             counter_sign: self.counter_sign(),
+            looks_at_start_times: is_selector && looks_at_start_times(range_function) && self.uses_start_times(),
             parameter_span: parameters.first().map(|arg| arg.without_parens().span.clone()),
             annotations: self.context.annotations.clone(),
         };
@@ -146,6 +152,16 @@ impl Planner<'_> {
         };
         let plan = project(with.plan, labels, cells)?;
         if keeps_name { Ok(plan) } else { self.unique_by_series(plan, grid, Duplicates::Refuse) }
+    }
+
+    /// Are start timestamps in use? A source that cannot tell them is not passed over in silence.
+    fn uses_start_times(&self) -> bool {
+        let is_on = self.options.features.use_start_timestamps;
+        if is_on && !self.source.tells_start_times() {
+            let text = "the servers do not tell start timestamps: what would look at them takes them as unknown";
+            self.context.annotations.add(Annotation::warning(text));
+        }
+        is_on
     }
 
     fn counter_sign(&self) -> CounterSign {
@@ -199,6 +215,17 @@ impl Planner<'_> {
         self.unique_by_step(project(times, self.labels_without_name(), col(COLUMN_VALUES))?, grid)
     }
 
+    /// When the counter behind the sample of a plain selector began; nothing of anything else, and nothing at all where start
+    /// timestamps are not in use.
+    fn plan_start_timestamp(&self, function: &Call, grid: StepGrid) -> Result<LogicalPlan, Error> {
+        let vector = argument(function, 0)?;
+        let starts = match &vector.without_parens().kind {
+            ExprKind::VectorSelector(selector) if self.uses_start_times() => self.plan_start_times(selector, grid)?,
+            _ => no_rows(self.plan_vector(vector, grid)?)?,
+        };
+        self.unique_by_step(project(starts, self.labels_without_name(), col(COLUMN_VALUES))?, grid)
+    }
+
     fn plan_absent(&self, function: &Call, grid: StepGrid) -> Result<LogicalPlan, Error> {
         let vector = argument(function, 0)?;
         let labels = labels_of_absent(vector);
@@ -217,6 +244,7 @@ impl Planner<'_> {
             windows,
             span: noted_span(range),
             counter_sign: self.counter_sign(),
+            looks_at_start_times: false,
             parameter_span: None,
             annotations: self.context.annotations.clone(),
         };
@@ -344,6 +372,11 @@ pub fn argument(function: &Call, index: usize) -> Result<&Expr, Error> {
         .args
         .get(index)
         .ok_or_else(|| Error::internal(format!("{} lacks an argument in a checked tree", function.function.name)))
+}
+
+/// The plan of a vector without any series. Its leaves are asked all the same, for what they have to say.
+fn no_rows(plan: LogicalPlan) -> Result<LogicalPlan, Error> {
+    LogicalPlanBuilder::from(plan).filter(lit(false)).and_then(LogicalPlanBuilder::build).map_err(plan_error)
 }
 
 /// What a selector's equalities say of the series that is absent. A label that is matched twice or otherwise is left out, but

@@ -13,6 +13,7 @@ use crate::model::{COLUMN_LABELS, COLUMN_SAMPLES, DurationMs, SelectForm, Select
 use crate::promql::functions::call;
 use crate::promql::functions::extended_range::{ExtendToEdges, SmoothToSteps};
 use crate::promql::functions::range::AlignToSteps;
+use crate::promql::functions::start_times::StartTimesToSteps;
 use crate::promql::functions::steps::RepeatSteps;
 use crate::scan::{SelectorForm, SeriesColumn, SeriesTable};
 use crate::syntax::{Expr, ExprKind, MatrixSelector, RangeExtension, VectorSelector};
@@ -50,6 +51,25 @@ impl Planner<'_> {
             return map_values(once, RepeatSteps { step_count: grid.step_count() });
         }
         self.scan_steps(selector, grid.shifted_back(offset), column)
+    }
+
+    /// The start timestamps of a plain selector's samples, in seconds; 0 where they are not known. Only raw samples have them.
+    pub fn plan_start_times(&self, selector: &VectorSelector, grid: StepGrid) -> Result<LogicalPlan, Error> {
+        let offset = self.bounds.offset(selector.offset.as_ref())?;
+        let read = match selector.at {
+            Some(at) => StepGrid::instant(self.bounds.resolve(at) - offset),
+            None => grid.shifted_back(offset),
+        };
+        let lookback = self.options.lookback;
+        let form = SelectForm::Samples { start: read.start() - lookback, end: read.last() };
+        let samples = self.scan(selector, form, SeriesColumn::Values)?;
+        let windows = windows_on(read, read, DurationMs(0), lookback);
+        let steps =
+            project(samples, col(COLUMN_LABELS), call(StartTimesToSteps { windows }, vec![col(COLUMN_SAMPLES)]))?;
+        match selector.at {
+            Some(_) if grid.step_count() > 1 => map_values(steps, RepeatSteps { step_count: grid.step_count() }),
+            _ => Ok(steps),
+        }
     }
 
     fn scan_steps(
