@@ -169,8 +169,8 @@ pub(super) fn parse_go_int(text: &str) -> Result<i64, Error> {
     })
 }
 
-/// `start`, `end` and `step` of a range query, checked against each other.
-pub(super) fn parse_grid(form: &Form) -> Result<crate::model::StepGrid, Error> {
+/// `start`, `end` and `step` of a range query, checked against each other; and the end, which need not lie on the grid.
+pub(super) fn parse_grid(form: &Form) -> Result<(crate::model::StepGrid, TimestampMs), Error> {
     let start = parse_time(form.get("start")).map_err(in_parameter("start"))?;
     let end = parse_time(form.get("end")).map_err(in_parameter("end"))?;
     if end < start {
@@ -193,7 +193,7 @@ pub(super) fn parse_grid(form: &Form) -> Result<crate::model::StepGrid, Error> {
             "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)",
         ));
     }
-    crate::model::StepGrid::try_new(start, end, step).ok_or_else(refused)
+    crate::model::StepGrid::try_new(start, end, step).map(|grid| (grid, end)).ok_or_else(refused)
 }
 
 /// `start`, `end` and `limit` of the endpoints that ask about series; the selectors are still to be read.
@@ -364,9 +364,9 @@ mod tests {
         ] {
             assert_eq!(parse_grid(&form(text)).expect_err(text).message(), why, "{text}");
         }
-        assert_eq!(parse_grid(&form("start=0&end=11000&step=1")).expect("fits").step_count(), 11_001);
-        assert_eq!(parse_grid(&form("start=0&end=11000.999&step=1")).expect("fits").step_count(), 11_001);
-        assert_eq!(parse_grid(&form("start=5&end=5&step=1m")).expect("one point").step_count(), 1);
+        assert_eq!(parse_grid(&form("start=0&end=11000&step=1")).expect("fits").0.step_count(), 11_001);
+        assert_eq!(parse_grid(&form("start=0&end=11000.999&step=1")).expect("fits").0.step_count(), 11_001);
+        assert_eq!(parse_grid(&form("start=5&end=5&step=1m")).expect("one point").0.step_count(), 1);
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub(super) async fn explain(
 ) -> Result<Response, ApiError> {
     let grid = match form.get("step") {
         "" => StepGrid::instant(parse_optional_time(&form, "time")?.unwrap_or_else(now)),
-        _ => parse_grid(&form)?,
+        _ => parse_grid(&form)?.0,
     };
     let options = query_options(&state, &headers, &form)?;
     let engine = state.engine();

@@ -46,14 +46,14 @@ pub(super) async fn instant(
 /// A grid of times: `start`, `end`, `step` instead of `time`.
 pub(super) async fn range(State(state): State<ApiState>, headers: HeaderMap, form: Form) -> Result<Response, ApiError> {
     let limit = parse_limit(&form)?;
-    let grid = parse_grid(&form)?;
+    let (grid, end) = parse_grid(&form)?;
     let options = query_options(&state, &headers, &form)?;
     let writing = Writing::new(&state, &form, limit);
     let query = form.get("query").to_owned();
     let evaluation = Evaluation {
         kind: "range",
         timeout: options.timeout,
-        start: move |engine: Arc<QueryEngine>| async move { engine.range(&query, grid, &options).await },
+        start: move |engine: Arc<QueryEngine>| async move { engine.range_to(&query, grid, end, &options).await },
     };
     let body = evaluate(&state, evaluation, move |result, timings| writing.body(result, timings)).await??;
     Ok(json_response(StatusCode::OK, body))
