@@ -33,6 +33,38 @@ pub fn cases_of_prometheus_3() -> Vec<Case> {
     ONLY_3.iter().map(|query| Case::new(query)).chain(at_instants).collect()
 }
 
+/// Anchored and smoothed selectors: they are behind a flag, and only 3.14 is known to answer them as we do.
+pub fn cases_of_extended_ranges() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let selectors = [
+        (r#"http_requests_total{job="api"}[5m]"#, ""),
+        (r#"cpu_seconds_total{mode!="idle"}[17m]"#, " offset 3m"),
+        ("temperature_celsius[90s]", " offset -40s"),
+        (r#"http_requests_total{code="200"}[2m]"#, " @ 1774998000.25"),
+        ("blinking_gauge[4m]", ""),
+        ("queue_length[10s]", " @ end() offset 2m"),
+    ];
+    for (selector, times) in selectors {
+        for (modifier, functions) in [
+            ("anchored", &["rate", "increase", "delta", "resets", "changes", "deriv"][..]),
+            ("smoothed", &["rate", "increase", "delta", "resets"][..]),
+        ] {
+            cases.extend(functions.iter().map(|name| Case::new(&format!("{name}({selector} {modifier}{times})"))));
+            // Prometheus 3.14 panics where a series has no sample in reach; here each has some.
+            if selector.starts_with("http") {
+                cases.push(Case { instant_only: true, ..Case::new(&format!("{selector} {modifier}{times}")) });
+            }
+        }
+        let plain = selector.split('[').next().unwrap_or_default();
+        cases.push(Case::new(&format!("{plain} smoothed{times}")));
+        cases.push(Case::new(&format!("{plain} anchored{times}")));
+        cases.push(Case::new(&format!("timestamp({plain} smoothed{times})")));
+        cases.push(Case::new(&format!("avg_over_time(({plain} smoothed{times})[7m:40s])")));
+        cases.push(Case::new(&format!("sum by (job) (delta({selector} smoothed{times})) - sum by (job) ({plain})")));
+    }
+    cases
+}
+
 /// All cases.
 pub fn cases() -> Vec<Case> {
     let mut cases: Vec<Case> = [

@@ -23,6 +23,7 @@ impl Gateway {
             "--bind-addr=127.0.0.1:0",
             "--grpc.bind-addr=none",
             "--access-log-destination=none",
+            "--enable-feature=promql-extended-range-selectors",
         ]);
         let process = Process::start(&mut command, "quiver is ready")
             .unwrap_or_else(|log| panic!("the gateway does not start:\n{log}"));

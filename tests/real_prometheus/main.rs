@@ -114,6 +114,9 @@ fn the_gateway_answers_as_the_server_that_holds_the_union() {
             report += &stage.compare(&client, "more queries", questions::questions_to_prometheus_3()).await;
             report += &stage.compare(&client, "lists cut short", questions::limited_questions()).await;
         }
+        if stage.speaks_alike {
+            report += &stage.compare(&client, "queries behind flags", questions::questions_behind_flags()).await;
+        }
         report
     });
     say!("done after {:?}", began.elapsed());

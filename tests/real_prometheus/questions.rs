@@ -5,7 +5,7 @@
 use super::api::Question;
 use super::compare::Order;
 use super::data::{PHASES_MS, SCRAPE_INTERVAL_MS, START_MS};
-use super::expressions::{Case, cases, cases_of_prometheus_3};
+use super::expressions::{Case, cases, cases_of_extended_ranges, cases_of_prometheus_3};
 
 /// A question to both sides.
 pub struct Asked {
@@ -60,13 +60,28 @@ pub fn questions() -> Vec<Asked> {
 /// What only a Prometheus 3 answers as we do: the same cases where they see samples on the very edges of ranges, and
 /// cases of its own.
 pub fn questions_to_prometheus_3() -> Vec<Asked> {
+    at_times(cases_of_prometheus_3().into_iter().chain(cases()), &[on_scrapes])
+}
+
+/// What is behind flags.
+pub fn questions_behind_flags() -> Vec<Asked> {
+    at_times(cases_of_extended_ranges().into_iter(), &[on_scrapes, |time| time + OFF_SCRAPES_MS])
+}
+
+fn on_scrapes(time: i64) -> i64 {
+    time - time.rem_euclid(SCRAPE_INTERVAL_MS) + PHASES_MS[0]
+}
+
+/// Each case at an instant and on a grid, once for each way of moving the times.
+fn at_times(cases: impl Iterator<Item = Case>, moves: &[fn(i64) -> i64]) -> Vec<Asked> {
     let mut asked = Vec::new();
-    let on_scrapes = |time: i64| time - time.rem_euclid(SCRAPE_INTERVAL_MS) + PHASES_MS[0];
-    for (at, case) in cases_of_prometheus_3().into_iter().chain(cases()).enumerate() {
-        asked.push(instant(&case, on_scrapes(INSTANTS_MS[at % INSTANTS_MS.len()])));
-        if !case.instant_only {
-            let Grid(start, step, count) = GRIDS[at % GRIDS.len()];
-            asked.push(range(&case, &Grid(on_scrapes(start), step, count)));
+    for (at, case) in cases.enumerate() {
+        for moved in moves {
+            asked.push(instant(&case, moved(INSTANTS_MS[at % INSTANTS_MS.len()])));
+            if !case.instant_only {
+                let Grid(start, step, count) = GRIDS[at % GRIDS.len()];
+                asked.push(range(&case, &Grid(moved(start), step, count)));
+            }
         }
     }
     asked

@@ -71,6 +71,8 @@ impl PrometheusServer {
                 .arg(format!("--config.file={}", folder.path().join("prometheus.yml").display()))
                 .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
                 .arg("--storage.tsdb.retention.time=10000d")
+                // An old one says that it does not know it, and goes on.
+                .arg("--enable-feature=promql-extended-range-selectors")
                 .arg(format!("--web.listen-address={address}"));
             match Process::start(&mut command, "Server is ready to receive web requests") {
                 Ok(process) => return Self { _process: process, _folder: folder, address },
