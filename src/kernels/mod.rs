@@ -43,7 +43,8 @@ pub use binary_operator::{ArithmeticOp, ComparisonOp};
 pub use cells::CellSink;
 pub use classic_buckets::{Bucket, BucketQuantile, bucket_fraction, bucket_quantile};
 pub use extended_range::{
-    ExtendedFunction, ExtendedWindows, WindowExtension, evaluate_extended_range, extend_to_edges, smooth_to_steps,
+    ExtendedFunction, ExtendedWindows, WindowExtension, evaluate_extended_range, evaluate_mixed_extended_range,
+    extend_to_edges, smooth_mixed_to_steps, smooth_to_steps,
 };
 pub use go_float::{clamp, clamp_max, clamp_min, max_of, min_of, round_to_nearest};
 pub use histogram_range::{

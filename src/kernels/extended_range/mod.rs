@@ -8,7 +8,15 @@
 //! Source: Prometheus v3.14 promql/functions.go extendedRate and pickFirstSampleIndices, promql/engine.go smoothSeries and
 //! extendFloats.
 
+#[cfg(test)]
+mod histogram_tests;
+mod histograms;
+#[cfg(test)]
+mod tests;
+
 use std::ops::Range;
+
+pub use histograms::{evaluate_mixed_extended_range, smooth_mixed_to_steps};
 
 use super::windows::WindowSpan;
 use super::{CellSink, RangeWindows, counter_functions};
@@ -166,12 +174,7 @@ pub fn smooth_to_steps(timestamps: &[i64], values: &[f64], windows: &ExtendedWin
     let timestamps = &timestamps[..timestamps.len().min(values.len())];
     for span in windows.spans(timestamps) {
         let samples = Floats { times: &timestamps[span.samples.clone()], values: &values[span.samples.clone()] };
-        let cell = match Neighbours::of(samples.times, span.end_ms) {
-            Neighbours::Same(at) | Neighbours::Before(at) => Some(samples.values[at]),
-            Neighbours::Both(before) => Some(samples.line(before, span.end_ms, Fall::IsAFall)),
-            Neighbours::None => None,
-        };
-        out.push(cell);
+        out.push(samples.smooth(span.end_ms));
     }
 }
 
@@ -283,6 +286,15 @@ impl Floats<'_> {
         from.min(to)..to
     }
 
+    /// The value at a time: see [`smooth_to_steps`].
+    fn smooth(&self, time_ms: i64) -> Option<f64> {
+        match Neighbours::of(self.times, time_ms) {
+            Neighbours::Same(at) | Neighbours::Before(at) => Some(self.values[at]),
+            Neighbours::Both(before) => Some(self.line(before, time_ms, Fall::IsAFall)),
+            Neighbours::None => None,
+        }
+    }
+
     /// The value at a time on the line from the sample at `before` to the next one; of the last sample its own value.
     fn line(&self, before: usize, time_ms: i64, fall: Fall) -> f64 {
         let (Some(&end), Some(&end_ms)) = (self.values.get(before + 1), self.times.get(before + 1)) else {
@@ -307,6 +319,3 @@ fn before_falls(edges: &Edges, inside: &[f64]) -> f64 {
     }
     lost
 }
-
-#[cfg(test)]
-mod tests;

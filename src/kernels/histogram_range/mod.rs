@@ -158,6 +158,20 @@ impl<'a> MixedSeries<'a> {
     }
 }
 
+/// `resets` of the floats and the histograms at such places.
+pub(super) fn resets_at(
+    series: MixedSeries<'_>,
+    (floats, histograms): (Range<usize>, Range<usize>),
+    start_times: StartTimes,
+) -> f64 {
+    in_turn::resets(series.cut(&Place { edge_ms: 0, floats, histograms }, 0, start_times))
+}
+
+/// `changes` of the floats and the histograms at such places.
+pub(super) fn changes_at(series: MixedSeries<'_>, (floats, histograms): (Range<usize>, Range<usize>)) -> f64 {
+    in_turn::changes(series.cut(&Place { edge_ms: 0, floats, histograms }, 0, StartTimes::Ignored))
+}
+
 /// Functions that ignore histograms, and say so of a window that has both.
 fn looks_only_at_numbers(function: RangeFunction) -> bool {
     use RangeFunction as F;

@@ -10,13 +10,17 @@ use datafusion::logical_expr::ColumnarValue;
 use super::RowFunction;
 use super::columns::{CellsBuilder, SampleRows, labels_argument, samples_argument};
 use super::range::RangeCall;
+use super::range_histograms::annotation_of;
 use crate::error::Error;
 use crate::kernels::{
-    ExtendedFunction, ExtendedWindows, evaluate_extended_range, extend_to_edges, remove_stale, smooth_to_steps,
+    ExtendedFunction, ExtendedWindows, MixedSeries, RangeNotes, StartTimes, evaluate_extended_range,
+    evaluate_mixed_extended_range, extend_to_edges, remove_stale, smooth_mixed_to_steps, smooth_to_steps,
 };
 use crate::model::{
-    HistogramListBuilder, LabelsRef, TimedHistogram, no_start_times, samples_column, samples_type, values_type,
+    AnnotationSink, HistogramListBuilder, LabelsRef, Sample, TimedHistogram, no_start_times, samples_column,
+    samples_type, values_type,
 };
+use crate::syntax::Span;
 
 /// The floats of a row without stale markers.
 struct Floats<'a> {
@@ -32,15 +36,19 @@ impl<'a> Floats<'a> {
             Some((times, values)) => Self { times: Cow::Owned(times), values: Cow::Owned(values) },
         })
     }
+
+    fn with<'b>(&'b self, histograms: &'b [TimedHistogram]) -> MixedSeries<'b> {
+        MixedSeries { timestamps: &self.times, values: &self.values, start_times: None, histograms }
+    }
 }
 
-fn refuse_histograms(histograms: &[TimedHistogram]) -> Result<(), Error> {
-    if histograms.is_empty() {
-        return Ok(());
-    }
-    Err(Error::execution(
-        "native histograms in an anchored or smoothed selector are not supported yet by this version of Quiver",
-    ))
+fn tell(notes: RangeNotes, labels: LabelsRef<'_>, span: &Span, annotations: &AnnotationSink) {
+    notes.iter().for_each(|note| annotations.add(annotation_of(note, labels, span.clone())));
+}
+
+/// The histograms of a row without stale markers.
+fn fresh_histograms(rows: &SampleRows, row: usize) -> Vec<TimedHistogram> {
+    rows.histograms(row).iter().filter(|timed| !timed.histogram.is_stale_marker()).cloned().collect()
 }
 
 /// `prom_rate_anchored(labels, samples)` and its siblings.
@@ -72,11 +80,23 @@ impl RowFunction for ExtendedRangeCall {
         let rows = samples_argument(arguments, 1, row_count)?;
         let mut builder = CellsBuilder::with_capacity(self.windows.windows.step_count, row_count);
         for row in 0..row_count {
-            let floats = Floats::read(&rows, row)?;
-            refuse_histograms(rows.histograms(row))?;
-            evaluate_extended_range(self.function, &floats.times, &floats.values, &self.windows, &mut builder.sink());
-            if self.function.is_counter() && builder.last_row_has_cell() {
-                self.call.note_non_counter(LabelsRef::new(labels.value(row)));
+            let row_labels = LabelsRef::new(labels.value(row));
+            let (floats, histograms) = (Floats::read(&rows, row)?, fresh_histograms(&rows, row));
+            let has_number = if histograms.is_empty() {
+                let Floats { times, values } = floats;
+                evaluate_extended_range(self.function, &times, &values, &self.windows, &mut builder.sink());
+                builder.last_row_has_cell()
+            } else {
+                let series = floats.with(&histograms);
+                let row_cells =
+                    evaluate_mixed_extended_range(self.function, series, &self.windows, StartTimes::Ignored);
+                tell(row_cells.notes, row_labels, &self.call.span, &self.call.annotations);
+                let has_number = row_cells.cells.iter().any(|cell| matches!(cell, Some(Sample::Float(_))));
+                row_cells.cells.into_iter().for_each(|cell| builder.push_sample(cell));
+                has_number
+            };
+            if self.function.is_counter() && has_number {
+                self.call.note_non_counter(row_labels);
             }
         }
         builder.finish(row_count)
@@ -88,6 +108,10 @@ impl RowFunction for ExtendedRangeCall {
 pub struct SmoothToSteps {
     /// The windows have no length: they are the steps.
     pub windows: ExtendedWindows,
+    /// Where the selector stands in the query.
+    pub span: Span,
+    /// Who is told of warnings.
+    pub annotations: AnnotationSink,
 }
 
 impl RowFunction for SmoothToSteps {
@@ -108,12 +132,18 @@ impl RowFunction for SmoothToSteps {
     }
 
     fn evaluate(&self, arguments: &[ColumnarValue], row_count: usize) -> Result<ArrayRef, Error> {
+        let labels = labels_argument(arguments, 0, row_count)?;
         let rows = samples_argument(arguments, 1, row_count)?;
         let mut builder = CellsBuilder::with_capacity(self.windows.windows.step_count, row_count);
         for row in 0..row_count {
-            let floats = Floats::read(&rows, row)?;
-            refuse_histograms(rows.histograms(row))?;
-            smooth_to_steps(&floats.times, &floats.values, &self.windows, &mut builder.sink());
+            let (floats, histograms) = (Floats::read(&rows, row)?, fresh_histograms(&rows, row));
+            if histograms.is_empty() {
+                smooth_to_steps(&floats.times, &floats.values, &self.windows, &mut builder.sink());
+                continue;
+            }
+            let row_cells = smooth_mixed_to_steps(floats.with(&histograms), &self.windows);
+            tell(row_cells.notes, LabelsRef::new(labels.value(row)), &self.span, &self.annotations);
+            row_cells.cells.into_iter().for_each(|cell| builder.push_sample(cell));
         }
         builder.finish(row_count)
     }

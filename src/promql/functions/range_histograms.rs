@@ -67,7 +67,7 @@ impl RangeCall {
 }
 
 /// Texts as Prometheus v3.14 util/annotations/annotations.go.
-fn annotation_of(note: RangeNote, labels: LabelsRef<'_>, span: Span) -> Annotation {
+pub(super) fn annotation_of(note: RangeNote, labels: LabelsRef<'_>, span: Span) -> Annotation {
     let name = quote_label_value(&labels.get(METRIC_NAME).unwrap_or_default());
     let reconciled = |operation: &str| format!("mismatched custom buckets were reconciled during {operation}");
     match note {

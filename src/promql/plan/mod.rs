@@ -129,7 +129,7 @@ impl Planner<'_> {
             ExprKind::Binary(binary) => self.plan_binary_vector(binary, grid),
             ExprKind::Aggregate(aggregate) => self.plan_aggregate(aggregate, &expr.span, grid),
             ExprKind::Call(call) => self.plan_vector_call(call, expr, grid),
-            ExprKind::VectorSelector(selector) => self.plan_vector_selector(selector, grid),
+            ExprKind::VectorSelector(selector) => self.plan_vector_selector(selector, &expr.span, grid),
             ExprKind::Number(_) | ExprKind::String(_) | ExprKind::MatrixSelector(_) | ExprKind::Subquery(_) => {
                 Err(Error::internal(format!("expected an instant vector, found {:?}", expr.value_type())))
             }

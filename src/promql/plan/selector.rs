@@ -16,7 +16,7 @@ use crate::promql::functions::range::AlignToSteps;
 use crate::promql::functions::start_times::StartTimesToSteps;
 use crate::promql::functions::steps::RepeatSteps;
 use crate::scan::{SelectorForm, SeriesColumn, SeriesTable};
-use crate::syntax::{Expr, ExprKind, MatrixSelector, RangeExtension, VectorSelector};
+use crate::syntax::{Expr, ExprKind, MatrixSelector, RangeExtension, Span, VectorSelector};
 
 /// Raw samples and the windows over them.
 pub struct RangePlan {
@@ -29,28 +29,49 @@ pub struct RangePlan {
 }
 
 impl Planner<'_> {
-    /// A plain selector: the newest sample of each series at each step.
-    pub fn plan_vector_selector(&self, selector: &VectorSelector, grid: StepGrid) -> Result<LogicalPlan, Error> {
-        self.plan_instant_selector(selector, grid, SeriesColumn::Values)
+    /// A plain selector: the newest sample of each series at each step, or one on the line between samples.
+    pub fn plan_vector_selector(
+        &self,
+        selector: &VectorSelector,
+        span: &Span,
+        grid: StepGrid,
+    ) -> Result<LogicalPlan, Error> {
+        match selector.extension {
+            Some(RangeExtension::Smoothed) => {
+                self.plan_at_its_times(selector, grid, |times| self.scan_smoothed(selector, span, times))
+            }
+            // Without a window there is nothing to anchor.
+            Some(RangeExtension::Anchored) | None => self.plan_instant_selector(selector, grid, SeriesColumn::Values),
+        }
     }
 
-    /// The values, or the samples' own times, of a plain selector.
+    /// The values, or the samples' own times, of a plain selector; whether it is smoothed does not matter.
     pub fn plan_instant_selector(
         &self,
         selector: &VectorSelector,
         grid: StepGrid,
         column: SeriesColumn,
     ) -> Result<LogicalPlan, Error> {
+        self.plan_at_its_times(selector, grid, |times| self.scan_steps(selector, times, column))
+    }
+
+    /// Moves the grid to where `@` and the offset say.
+    fn plan_at_its_times(
+        &self,
+        selector: &VectorSelector,
+        grid: StepGrid,
+        scan: impl Fn(StepGrid) -> Result<LogicalPlan, Error>,
+    ) -> Result<LogicalPlan, Error> {
         let offset = self.bounds.offset(selector.offset.as_ref())?;
         if let Some(at) = selector.at {
             let time = self.bounds.resolve(at) - offset;
-            let once = self.scan_steps(selector, StepGrid::instant(time), column)?;
+            let once = scan(StepGrid::instant(time))?;
             if grid.step_count() == 1 {
                 return Ok(once);
             }
             return map_values(once, RepeatSteps { step_count: grid.step_count() });
         }
-        self.scan_steps(selector, grid.shifted_back(offset), column)
+        scan(grid.shifted_back(offset))
     }
 
     /// The start timestamps of a plain selector's samples, in seconds; 0 where they are not known. Only raw samples have them.
@@ -78,10 +99,6 @@ impl Planner<'_> {
         grid: StepGrid,
         column: SeriesColumn,
     ) -> Result<LogicalPlan, Error> {
-        // Like Prometheus: `timestamp()` looks past the modifier, and an instant selector has no window to anchor.
-        if selector.extension == Some(RangeExtension::Smoothed) && column == SeriesColumn::Values {
-            return self.scan_smoothed(selector, grid);
-        }
         let lookback = self.options.lookback;
         match self.source.selector_form() {
             SelectorForm::Steps => {
@@ -99,13 +116,14 @@ impl Planner<'_> {
     }
 
     /// Of raw samples, whatever else the source has: a step needs the samples on both sides of it.
-    fn scan_smoothed(&self, selector: &VectorSelector, grid: StepGrid) -> Result<LogicalPlan, Error> {
+    fn scan_smoothed(&self, selector: &VectorSelector, span: &Span, grid: StepGrid) -> Result<LogicalPlan, Error> {
         let steps = windows_on(grid, grid, DurationMs(0), DurationMs(0));
         let windows = self.extended(steps, WindowExtension::Smoothed);
         let (start, end) = covered(&windows.reads());
         let samples = self.scan(selector, SelectForm::Samples { start, end }, SeriesColumn::Values)?;
         let samples = self.needed_samples(samples, windows.reads())?;
-        let cells = call(SmoothToSteps { windows }, vec![col(COLUMN_LABELS), col(COLUMN_SAMPLES)]);
+        let smooth = SmoothToSteps { windows, span: span.clone(), annotations: self.context.annotations.clone() };
+        let cells = call(smooth, vec![col(COLUMN_LABELS), col(COLUMN_SAMPLES)]);
         project(samples, col(COLUMN_LABELS), cells)
     }
 
