@@ -194,7 +194,7 @@ fn faults() -> Vec<(Option<Behaviour>, &'static str, ErrorKind)> {
             ErrorKind::Unavailable,
         ),
         (Some(scalar), "bad answer: a scalar where a matrix was asked for", ErrorKind::Unavailable),
-        (Some(histogram), "native histograms; over the JSON API they are not supported yet", ErrorKind::Execution),
+        (Some(histogram), "native histograms; the JSON API leaves out how their buckets lie", ErrorKind::Execution),
         (Some(bad_data), "bad_data: boom", ErrorKind::BadData),
         (Some(execution_in_200), "execution: boom", ErrorKind::Execution),
         (Some(timeout), "timeout: too slow", ErrorKind::Timeout),

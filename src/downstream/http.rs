@@ -180,7 +180,8 @@ fn take_result(response: QueryResponse, context: &QueryContext) -> Result<Decode
     annotate(response.warnings, response.infos, context);
     if response.histogram_series > 0 {
         return Err(Error::execution(format!(
-            "answered {} series with native histograms; over the JSON API they are not supported yet",
+            "answered {} series with native histograms; the JSON API leaves out how their buckets lie, so that nothing exact \
+             can be computed from them: leave them out of the query",
             response.histogram_series
         )));
     }
