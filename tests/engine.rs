@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use quiver::encode::format_histogram;
-use quiver::model::{DurationMs, QueryValue, Sample, StepGrid, StepsTable, TimestampMs};
+use quiver::model::{DurationMs, QueryValue, Sample, SamplesTable, StepGrid, StepsTable, TimestampMs};
 use quiver::query::{EngineOptions, QueryEngine, QueryOptions};
 use quiver::runtime::Runtimes;
 use quiver::scan::SelectorForm;
-use quiver::testing::{MemoryStore, format_tables};
+use quiver::testing::{MemoryStore, SeriesNotation, format_tables};
 
 fn engine(interval_ms: i64, lines: &[&str]) -> QueryEngine {
     let store = MemoryStore::new();
@@ -147,6 +147,29 @@ async fn a_series_of_numbers_and_histograms_is_whole_however_its_parts_hold_it()
             assert_eq!(got, expected, "{query}");
         }
     }
+}
+
+#[tokio::test]
+async fn raw_samples_of_several_parts_keep_their_start_times() {
+    let store = MemoryStore::with_parts(["eu", "us"]);
+    let minutes = |minutes: i64| Some(DurationMs(minutes * 60_000));
+    for (part, line, starts) in [
+        (0, "x 1 _ 3 stale", [None, None, minutes(-1), None]),
+        (1, "x _ 2 _ _ {{count:5}}", [None, minutes(-2), None, None]),
+    ] {
+        let series = SeriesNotation::parse(line).expect("well-formed");
+        let starts: Vec<_> = starts.into_iter().chain([minutes(-3)]).collect();
+        let samples = series.started_samples(TimestampMs(0), DurationMs(60_000), &starts);
+        store.append_to_part(part, &series.labels, samples).expect("in order");
+    }
+    let engine = QueryEngine::new(Arc::new(store), EngineOptions::default());
+    let answer = engine.instant("x[5m]", TimestampMs(240_000), &QueryOptions::default()).await.expect("answers");
+    let QueryValue::Samples { batches } = answer.value else { panic!("no samples") };
+    let table = SamplesTable::try_new(&batches[0]).expect("a samples table");
+    assert_eq!(table.series(0), (&[0, 60_000, 120_000][..], &[1.0, 2.0, 3.0][..]));
+    assert_eq!(table.start_times(0), Some(&[0, -60_000, 60_000][..]));
+    let histograms = table.histograms().row(0).expect("readable");
+    assert_eq!((histograms[0].at, histograms[0].start_time), (240_000, Some(60_000)));
 }
 
 #[test]

@@ -96,9 +96,10 @@ pub fn samples_value(batches: &[RecordBatch], start: TimestampMs, end: Timestamp
         let before = builder.sample_count();
         let table = SamplesTable::try_new(&batches[*index])?;
         let (times, values) = table.series(*row);
-        for (time, value) in times.iter().zip(values) {
+        let start_times = table.start_times(*row).unwrap_or_default();
+        for (at, (time, value)) in times.iter().zip(values).enumerate() {
             if *time > start.0 && *time <= end.0 && !is_stale(*value) {
-                builder.push_sample(*time, *value);
+                builder.push_started_sample(*time, start_times.get(at).copied().unwrap_or(0), *value);
             }
         }
         if table.histograms().row_len(*row) > 0 {
