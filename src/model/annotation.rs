@@ -77,7 +77,7 @@ struct Kept {
 const KEPT_MAX: usize = 1_000;
 
 impl AnnotationSink {
-    /// Adds one. Two with the same kind and text are one: as in Prometheus, that which stands last in the query.
+    /// Adds one. Two with the same kind and text are one: as in Prometheus, that of the expression which is evaluated last.
     pub fn add(&self, annotation: Annotation) {
         self.add_occurrences(annotation, 0);
     }
@@ -88,12 +88,11 @@ impl AnnotationSink {
         let is_same = |other: &&mut Kept| {
             other.annotation.kind == annotation.kind && other.annotation.text == annotation.text //
         };
-        let start = |span: &Option<Range<usize>>| span.as_ref().map(|span| span.start);
         let has_room = all.len() < KEPT_MAX;
         match all.iter_mut().find(is_same) {
             Some(same) => {
                 same.occurrences = same.occurrences.saturating_add(occurrences);
-                if start(&same.annotation.span) < start(&annotation.span) {
+                if is_evaluated_later(&annotation.span, &same.annotation.span) {
                     same.annotation.span = annotation.span;
                 }
             }
@@ -112,6 +111,20 @@ impl AnnotationSink {
             annotation
         };
         self.0.lock().iter().map(told).collect()
+    }
+}
+
+/// An expression is evaluated after those inside of it and after those left of it. We evaluate in another order, so the places
+/// tell.
+fn is_evaluated_later(span: &Option<Range<usize>>, other: &Option<Range<usize>>) -> bool {
+    match (span, other) {
+        (Some(span), Some(other)) => {
+            let encloses = |outer: &Range<usize>, inner: &Range<usize>| {
+                outer != inner && outer.start <= inner.start && outer.end >= inner.end
+            };
+            encloses(span, other) || (span.start > other.start && !encloses(other, span))
+        }
+        (span, other) => span.is_some() && other.is_none(),
     }
 }
 
@@ -171,5 +184,14 @@ mod tests {
         }
         sink.add(Annotation::promql_warning("odd", 1..2));
         assert_eq!(sink.snapshot(), [Annotation::promql_info("odd", 9..10), Annotation::promql_warning("odd", 1..2)]);
+    }
+
+    #[test]
+    fn the_place_of_an_outer_expression_stands_for_those_inside_whichever_comes_first() {
+        for spans in [[4..16, 9..15], [9..15, 4..16]] {
+            let sink = AnnotationSink::default();
+            spans.into_iter().for_each(|span| sink.add(Annotation::promql_warning("odd", span)));
+            assert_eq!(sink.snapshot(), [Annotation::promql_warning("odd", 4..16)]);
+        }
     }
 }

@@ -7,7 +7,7 @@ use arrow::datatypes::DataType;
 use datafusion::logical_expr::ColumnarValue;
 
 use super::RowFunction;
-use super::columns::{CellsBuilder, cells_argument};
+use super::columns::{CellsBuilder, cells_argument, step_count_of};
 use crate::error::Error;
 use crate::model::{
     CounterResetHint, HistogramListBuilder, Sample, StepGrid, TimedHistogram, no_start_times, samples_column,
@@ -128,5 +128,23 @@ impl RowFunction for StepTimes {
     fn evaluate(&self, arguments: &[ColumnarValue], row_count: usize) -> Result<ArrayRef, Error> {
         let seconds = |step| Some(Sample::Float(self.grid.time(step).as_float_seconds()));
         cells_argument(arguments, 0, row_count)?.map_samples(|_, step, _| seconds(step))
+    }
+}
+
+/// `numbers_only(values)`: histograms go.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct NumbersOnly;
+
+impl RowFunction for NumbersOnly {
+    fn name(&self) -> String {
+        "numbers_only".to_owned()
+    }
+
+    fn return_type(&self, argument_types: &[DataType]) -> Result<DataType, Error> {
+        Ok(values_type(step_count_of(argument_types, 0)?))
+    }
+
+    fn evaluate(&self, arguments: &[ColumnarValue], row_count: usize) -> Result<ArrayRef, Error> {
+        cells_argument(arguments, 0, row_count)?.map(|value| value)
     }
 }

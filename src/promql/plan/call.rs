@@ -20,7 +20,7 @@ use crate::promql::functions::instant::{
 };
 use crate::promql::functions::labels::{LabelJoin, LabelReplace, NameRemoval};
 use crate::promql::functions::range::{CounterSign, RangeCall};
-use crate::promql::functions::steps::StepTimes;
+use crate::promql::functions::steps::{NumbersOnly, StepTimes};
 use crate::promql::operators::{
     Absent, ClassicHistogram, Duplicates, HistogramCall, ScalarOf, SortByLabel, SortVector,
 };
@@ -301,7 +301,8 @@ impl Planner<'_> {
         if grid.step_count() > 1 {
             let text = "sort is ineffective for range queries since results are always ordered by labels";
             self.context.annotations.add(Annotation::promql_warning(text, expr.span.clone()));
-            return Ok(vector);
+            let by_value = matches!(function.function.name, "sort" | "sort_desc");
+            return if by_value { map_values(vector, NumbersOnly) } else { Ok(vector) };
         }
         let descending = function.function.name.ends_with("_desc");
         if function.args.len() == 1 {
@@ -344,10 +345,11 @@ impl Planner<'_> {
     }
 }
 
-/// Where notes on a range point to. A subquery has lost its place when Prometheus evaluates it: the query's start.
+/// Where notes on a range point to. A subquery has lost its place when Prometheus evaluates it: they point to the query's start,
+/// but count as later than those of the subquery's inside.
 fn noted_span(range: &Expr) -> Span {
     let range = range.without_parens();
-    if matches!(range.kind, ExprKind::Subquery(_)) { 0..0 } else { range.span.clone() }
+    if matches!(range.kind, ExprKind::Subquery(_)) { 0..range.span.end } else { range.span.clone() }
 }
 
 /// An anchored or smoothed range holds samples from outside of its window; only some functions know what to do with them.
