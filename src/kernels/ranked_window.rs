@@ -201,3 +201,51 @@ impl<'a> Distances<'a> {
         (self.window.at(self.below + at) - self.median).abs()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::quantile;
+    use super::*;
+
+    fn median_deviation(values: &[f64]) -> f64 {
+        let median = quantile(0.5, &mut values.to_vec());
+        let mut distances: Vec<f64> = values.iter().map(|value| (value - median).abs()).collect();
+        quantile(0.5, &mut distances)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(8))]
+
+        #[test]
+        fn places_are_found_over_many_words_and_blocks(
+            values in proptest::collection::vec(prop_oneof![-1e3f64..1e3, (-9i32..9).prop_map(f64::from)], 3 * BLOCK),
+            moves in proptest::collection::vec((0usize..700, 1usize..700), 1..12),
+            q in 0.0f64..=1.0,
+        ) {
+            let mut ranked = RankedWindow::of(&values).expect("few values");
+            let mut window = 0..0;
+            for (forward, grown) in moves {
+                let start = (window.start + forward).min(values.len() - 1);
+                window = start..(window.end + grown).max(start + 1).min(values.len());
+                ranked.move_to(window.clone());
+                let inside = &values[window.clone()];
+                prop_assert_eq!(ranked.quantile(q), quantile(q, &mut inside.to_vec()));
+                prop_assert_eq!(ranked.median_deviation(), Some(median_deviation(inside)));
+            }
+        }
+    }
+
+    #[test]
+    fn distances_to_an_infinite_median_are_left_to_others() {
+        let values = [f64::INFINITY, f64::INFINITY, 1.0, f64::NAN];
+        let mut ranked = RankedWindow::of(&values).expect("few values");
+        ranked.move_to(0..3);
+        assert_eq!(ranked.median_deviation(), None);
+        ranked.move_to(2..3);
+        assert_eq!(ranked.median_deviation(), Some(0.0));
+        ranked.move_to(2..4);
+        assert!(ranked.median_deviation().is_some_and(f64::is_nan));
+    }
+}
