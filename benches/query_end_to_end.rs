@@ -18,11 +18,22 @@ use quiver::testing::fake_prometheus::FakePrometheus;
 const SAMPLES_A_SERIES: i64 = 1_440;
 const SCRAPE_INTERVAL_MS: i64 = 15_000;
 
+/// What is looked at with samples in memory and over JSON.
 const QUERIES: [(&str, &str); 4] = [
     ("selector", "x"),
     ("sum_by_rate", "sum by (job) (rate(x[5m]))"),
     ("topk_rate", "topk(10, rate(x[5m]))"),
     ("max_over_time_1h", "max_over_time(x[1h])"),
+];
+
+/// What is looked at with samples in memory only: operators over whole tables.
+const OPERATOR_QUERIES: [(&str, &str); 6] = [
+    ("sum", "sum(x)"),
+    ("quantile_by", "quantile by (job) (0.9, x)"),
+    ("divide", "x / x"),
+    ("and", "x and x"),
+    ("subquery", "max_over_time(x[1h:1m])"),
+    ("repeated", "x @ 3600"),
 ];
 
 fn store(series: std::ops::Range<usize>) -> Arc<MemoryStore> {
@@ -49,6 +60,7 @@ fn grid() -> StepGrid {
 fn run(
     criterion: &mut Criterion,
     name: &str,
+    queries: &[(&str, &str)],
     series_count: usize,
     runtime: &tokio::runtime::Runtime,
     engine: &QueryEngine,
@@ -56,7 +68,7 @@ fn run(
     let mut group = criterion.benchmark_group(name);
     group.measurement_time(Duration::from_secs(8)).sample_size(10);
     group.throughput(Throughput::Elements(series_count as u64 * SAMPLES_A_SERIES as u64));
-    for (name, query) in QUERIES {
+    for (name, query) in queries {
         group.bench_function(BenchmarkId::from_parameter(name), |bencher| {
             bencher.iter(|| {
                 let result = runtime.block_on(engine.range(query, grid(), &QueryOptions::default()));
@@ -70,7 +82,8 @@ fn run(
 fn engine_in_memory(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime starts");
     let engine = QueryEngine::new(store(0..1_000), EngineOptions::default());
-    run(criterion, "engine_in_memory", 1_000, &runtime, &engine);
+    run(criterion, "engine_in_memory", &QUERIES, 1_000, &runtime, &engine);
+    run(criterion, "operators_in_memory", &OPERATOR_QUERIES, 1_000, &runtime, &engine);
 }
 
 fn gateway_over_json(criterion: &mut Criterion) {
@@ -95,7 +108,7 @@ fn gateway_over_json(criterion: &mut Criterion) {
         let set = ServerGroupSet::try_new(&config.promxy).expect("the groups are right");
         QueryEngine::new(Arc::new(GroupsSource::new(Arc::new(set))), EngineOptions::default())
     });
-    run(criterion, "gateway_over_json", 500, &runtime, &engine);
+    run(criterion, "gateway_over_json", &QUERIES, 500, &runtime, &engine);
 }
 
 criterion_group!(benches, engine_in_memory, gateway_over_json);

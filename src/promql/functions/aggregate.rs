@@ -224,15 +224,21 @@ impl<F: StepFold> GroupsAccumulator for StepAccumulator<F> {
         }
         let labels = [ColumnarValue::Array(Arc::clone(&values[1]))];
         let labels = labels_argument(&labels, 0, group_indices.len()).map_err(external)?;
+        let has_every_number = input.cells.null_count() == 0;
         for (row, group) in group_indices.iter().enumerate() {
             let cells = row * self.step_count;
             let first = group * self.step_count;
             let folds = &mut self.folds[first..first + self.step_count];
-            for (step, fold) in folds.iter_mut().enumerate() {
+            let values = &input.cells.values()[cells..cells + self.step_count];
+            if has_every_number && self.histograms.is_empty() {
+                folds.iter_mut().zip(values).for_each(|(fold, value)| fold.get_or_insert_default().add(*value));
+                continue;
+            }
+            for (step, (fold, value)) in folds.iter_mut().zip(values).enumerate() {
                 if input.cells.is_valid(cells + step)
                     && (self.histograms.is_empty() || !self.histograms.is_closed(first + step))
                 {
-                    fold.get_or_insert_default().add(input.cells.value(cells + step));
+                    fold.get_or_insert_default().add(*value);
                 }
             }
             if input.has_histograms() {

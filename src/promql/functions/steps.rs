@@ -92,12 +92,20 @@ impl RowFunction for SamplesFromSteps {
         }
         let (mut times, mut values) = (Vec::with_capacity(present_count), Vec::with_capacity(present_count));
         let mut row_ends = Vec::with_capacity(row_count);
+        let step_times: Vec<i64> = (0..input.step_count).map(|step| self.grid.time(step).0).collect();
         let mut histograms = HistogramListBuilder::default();
         for row in 0..row_count {
-            for step in 0..input.step_count {
-                if let Some(value) = input.float(row, step) {
-                    times.push(self.grid.time(step).0);
-                    values.push(value);
+            let cells = row * input.step_count;
+            let row_values = &input.cells.values()[cells..cells + input.step_count];
+            if present_count == input.cells.len() {
+                times.extend_from_slice(&step_times);
+                values.extend_from_slice(row_values);
+            } else {
+                for (step, (time, value)) in step_times.iter().zip(row_values).enumerate() {
+                    if input.cells.is_valid(cells + step) {
+                        times.push(*time);
+                        values.push(*value);
+                    }
                 }
             }
             row_ends.push(values.len());

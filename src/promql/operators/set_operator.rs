@@ -83,10 +83,12 @@ impl SetOperator {
             key.clear();
             self.matching.write(table.labels(row), &mut key);
             let present = groups.get(key.as_slice()).map(|group| &presence[*group]);
-            for step in 0..self.step_count {
-                let there = present.is_some_and(|steps| steps[step]);
-                let keep = there == (wanted == Wanted::Present);
-                builder.push_sample(table.sample(row, step).filter(|_| keep));
+            let keep = |step: usize| present.is_some_and(|steps| steps[step]) == (wanted == Wanted::Present);
+            if table.histograms(row).is_empty() {
+                (0..self.step_count).for_each(|step| builder.push_cell(table.cell(row, step).filter(|_| keep(step))));
+            } else {
+                (0..self.step_count)
+                    .for_each(|step| builder.push_sample(table.sample(row, step).filter(|_| keep(step))));
             }
             builder.finish_series(table.labels(row).as_bytes());
         }
