@@ -293,8 +293,8 @@ const NOT_BUILT: [NotBuiltFlag; 9] = [
     NotBuiltFlag { name: "rules.alertbackfill", default: None, takes_value: false },
 ];
 
-/// Features of Prometheus that mean something to one that scrapes or stores, and nothing to a gateway.
-const FEATURES_WITHOUT_EFFECT: [&str; 13] = [
+/// Features of Prometheus that mean something to one that scrapes or stores, or shows itself, and nothing to a gateway.
+const FEATURES_WITHOUT_EFFECT: [&str; 24] = [
     "agent",
     "auto-gomaxprocs",
     "auto-gomemlimit",
@@ -304,10 +304,21 @@ const FEATURES_WITHOUT_EFFECT: [&str; 13] = [
     "delayed-compaction",
     "exemplar-storage",
     "extra-scrape-metrics",
+    "fast-startup",
+    "histograms-st-encoding",
     "memory-snapshot-on-shutdown",
     "metadata-wal-records",
     "native-histograms",
+    "old-ui",
+    "ooo-native-histograms",
     "otlp-deltatocumulative",
+    "otlp-native-delta-ingestion",
+    "promql-per-step-stats",
+    "search-api",
+    "st-storage",
+    "st-synthesis",
+    "use-uncached-io",
+    "xor2-encoding",
 ];
 
 /// Why there is nothing to run: a text for one of the two outputs, and the exit code.
@@ -423,6 +434,9 @@ impl ServeFlags {
                 "promql-delayed-name-removal" => features.delayed_name_removal = true,
                 "type-and-unit-labels" => features.type_and_unit_labels = true,
                 "use-start-timestamps" => features.use_start_timestamps = true,
+                "promql-duration-expr" => {
+                    warnings.push("--enable-feature: \"promql-duration-expr\" is always on".to_owned());
+                }
                 name if FEATURES_WITHOUT_EFFECT.contains(&name) => {
                     warnings.push(format!("--enable-feature: {name:?} has no effect in a gateway"));
                 }
