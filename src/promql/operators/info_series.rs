@@ -32,10 +32,8 @@ impl Identities {
                 continue;
             }
             for (values, name) in identities.0.iter_mut().zip(IDENTIFYING_LABELS) {
-                if let Some(value) = labels.get(name) {
-                    if !values.contains(value.as_ref()) {
-                        values.insert(value.into_owned());
-                    }
+                if let Some(value) = labels.get(name).filter(|value| !values.contains(value.as_ref())) {
+                    values.insert(value.into_owned());
                 }
             }
         }
@@ -100,12 +98,15 @@ fn quote_pattern(text: &str, out: &mut String) {
     }
 }
 
+/// At each step a series, and the time of its sample.
+type NewestByStep = Vec<Option<(usize, i64)>>;
+
 /// The newest info series of each metric and identity, step by step.
 #[derive(Debug, Default)]
 pub struct InfoSeries {
     labels: Vec<Labels>,
-    /// Identity → metric name → at each step the series, and the time of its sample.
-    newest: HashMap<Vec<u8>, BTreeMap<String, Vec<Option<(usize, i64)>>>>,
+    /// Identity → metric name → what is newest.
+    newest: HashMap<Vec<u8>, BTreeMap<String, NewestByStep>>,
 }
 
 impl InfoSeries {
