@@ -89,7 +89,7 @@ async fn notes_and_errors_are_worded_as_prometheus_words_them() {
                     https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile), from buckets 2 to \
                     +Inf, with a max diff of 2.9e+02, over 3 samples from 1970-01-01T00:00:00Z to 1970-01-01T00:01:00Z (1:25)";
     let many_to_many = "found duplicate series for the match group {job=\"b\"} on the right hand-side of the operation: \
-                        [{__name__=\"up\", instance=\"1\", job=\"b\"}, {__name__=\"up\", instance=\"2\", job=\"b\"}];\
+                        [{__name__=\"up\", instance=\"2\", job=\"b\"}, {__name__=\"up\", instance=\"1\", job=\"b\"}];\
                         many-to-many matching not allowed: matching labels must be unique on one side";
     for (query, expected) in [
         ("histogram_quantile(0.5, {__name__=~\"h_.*|other_.*\"})", repaired),

@@ -198,13 +198,11 @@ impl VectorMatch {
 
     fn duplicate_error(&self, key: &[u8], first: LabelsRef<'_>, second: LabelsRef<'_>) -> Error {
         let side = if self.cardinality == Cardinality::OneToMany { "left" } else { "right" };
-        let mut series = [first.to_string(), second.to_string()];
-        series.sort_unstable();
         Error::execution(format!(
             "found duplicate series for the match group {} on the {side} hand-side of the operation: [{}, {}];many-to-many matching not allowed: matching labels must be unique on one side",
             LabelsRef::new(key),
-            series[0],
-            series[1],
+            second,
+            first,
         ))
     }
 
