@@ -36,8 +36,15 @@ fn server_with(features: Features) -> RunOptions {
 async fn our_own_cases_of_a_feature_pass_with_it_and_not_without() {
     let off = Features::default();
     for (folder, features) in [
-        ("tests/promqltest/delayed_name_removal", Features { delayed_name_removal: true, ..off }),
+        (
+            "tests/promqltest/delayed_name_removal",
+            Features { delayed_name_removal: true, experimental_functions: true, ..off },
+        ),
         ("tests/promqltest/type_and_unit_labels", Features { type_and_unit_labels: true, ..off }),
+        (
+            "tests/promqltest/start_timestamps",
+            Features { use_start_timestamps: true, experimental_functions: true, ..off },
+        ),
     ] {
         let files = test_files(Path::new(folder));
         assert!(!files.is_empty(), "{folder}: the files are part of the project");

@@ -79,7 +79,7 @@ impl SeriesOperator for Info {
         let mut described = Described::new(self.step_count);
         for row in (0..table.row_count()).filter(|row| table.has_cell(*row)) {
             if is_info.match_labels(table.labels(row)) {
-                let own = described.series_of(table, row, &table.labels(row).to_labels());
+                let own = described.series_of(&table.labels(row).to_labels());
                 for step in (0..self.step_count).filter(|step| table.is_present(row, *step)) {
                     described.place(own, row, step)?;
                 }
@@ -126,7 +126,7 @@ impl Info {
                 Some((before, series)) if *before == found => *series,
                 _ => {
                     let labels = join.described_labels(&own, &found)?;
-                    let series = labels.map(|labels| described.series_of(join.table, row, &labels));
+                    let series = labels.map(|labels| described.series_of(&labels));
                     last = Some((found, series));
                     series
                 }
@@ -220,11 +220,10 @@ impl Described {
         Self { step_count, by_labels: HashMap::new(), series: Vec::new() }
     }
 
-    /// The series of these labels. A name of the row that goes at the end of the query still goes.
-    fn series_of(&mut self, table: &Table, row: usize, labels: &Labels) -> usize {
+    /// The series of these labels. As in Prometheus, a name that was to go at the end of the query stays.
+    fn series_of(&mut self, labels: &Labels) -> usize {
         let labels = labels.encode();
         *self.by_labels.entry(labels.as_bytes().to_vec()).or_insert_with(|| {
-            let labels = if table.labels(row).is_name_dropped() { labels.with_name_dropped() } else { labels };
             self.series.push((labels.into_bytes(), vec![NO_ROW; self.step_count]));
             self.series.len() - 1
         })
