@@ -86,7 +86,8 @@ fn limit_to_zero(
     moved: &NativeHistogram,
     is_counter: bool,
 ) -> f64 {
-    if !is_counter || !(moved.count > 0.0 && first.count >= 0.0) {
+    let has_grown = moved.count > 0.0 && first.count >= 0.0;
+    if !is_counter || !has_grown {
         return gap;
     }
     let since_zero = sampled_seconds * (first.count / moved.count);
