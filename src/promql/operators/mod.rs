@@ -1,13 +1,14 @@
-//! Operators that need whole tables: vector matching, set operators, topk, classic histograms, absent, scalar, sorting.
+//! Operators that need whole tables: vector matching, set operators, topk, histogram quantiles, absent, scalar, sorting.
 //!
 //! Each is a value with one pure method from tables to a table, in a file of its own. One logical node and one physical
 //! operator carry them all through DataFusion. Why not joins and window functions: Prometheus decides per step whether a
 //! match group is unique and names the offending series in its error; a join loses both (ADR 0012).
 
 mod absent;
-mod classic_histogram;
+mod bucket_repair;
 mod count_values;
 mod exec;
+mod histogram_function;
 mod info;
 mod info_series;
 mod limit;
@@ -23,8 +24,8 @@ mod unique_series;
 mod vector_match;
 
 pub use absent::Absent;
-pub use classic_histogram::{ClassicHistogram, HistogramCall};
 pub use count_values::CountValues;
+pub use histogram_function::{HistogramCall, HistogramFunction};
 pub use info::Info;
 pub use limit::{Limit, LimitKind};
 pub use name_marks::UniteNameMarks;

@@ -80,13 +80,17 @@ impl Table {
             || self.histograms(row).binary_search_by_key(&(step as i64), |item| item.at).is_ok()
     }
 
-    /// Has the row any sample?
-    pub fn has_cell(&self, row: usize) -> bool {
-        let has_number = match self.cells.nulls() {
+    /// Has the row any number?
+    pub fn has_number(&self, row: usize) -> bool {
+        match self.cells.nulls() {
             None => self.step_count > 0,
             Some(nulls) => nulls.inner().slice(row * self.step_count, self.step_count).count_set_bits() > 0,
-        };
-        has_number || !self.histograms(row).is_empty()
+        }
+    }
+
+    /// Has the row any sample?
+    pub fn has_cell(&self, row: usize) -> bool {
+        self.has_number(row) || !self.histograms(row).is_empty()
     }
 
     /// Has any row a sample at this step?

@@ -22,7 +22,7 @@ use crate::promql::functions::labels::{LabelJoin, LabelReplace, NameRemoval};
 use crate::promql::functions::range::{CounterSign, RangeCall};
 use crate::promql::functions::steps::{NumbersOnly, StepTimes};
 use crate::promql::operators::{
-    Absent, ClassicHistogram, Duplicates, HistogramCall, ScalarOf, SortByLabel, SortVector,
+    Absent, Duplicates, HistogramCall, HistogramFunction, ScalarOf, SortByLabel, SortVector,
 };
 use crate::scan::SeriesColumn;
 use crate::syntax::{Call, Expr, ExprKind, Span};
@@ -57,7 +57,9 @@ impl Planner<'_> {
             "label_join" => self.plan_label_join(function, grid),
             "info" => self.plan_info(function, grid),
             "sort" | "sort_desc" | "sort_by_label" | "sort_by_label_desc" => self.plan_sort(function, expr, grid),
-            "histogram_quantile" | "histogram_fraction" => self.plan_classic_histogram(function, grid),
+            "histogram_quantile" | "histogram_quantiles" | "histogram_fraction" => {
+                self.plan_histogram_function(function, grid)
+            }
             _ => Err(not_supported(&format!("{name}()"))),
         }
     }
@@ -319,22 +321,32 @@ impl Planner<'_> {
         apply(SortByLabel { labels, descending }, vec![vector])
     }
 
-    fn plan_classic_histogram(&self, function: &Call, grid: StepGrid) -> Result<LogicalPlan, Error> {
-        let vector_at = function.args.len() - 1;
+    fn plan_histogram_function(&self, function: &Call, grid: StepGrid) -> Result<LogicalPlan, Error> {
+        let name = function.function.name;
+        let (vector_at, scalars_at) = match name {
+            "histogram_quantiles" => (0, 2..function.args.len()),
+            _ => (function.args.len() - 1, 0..function.args.len() - 1),
+        };
         let vector = self.plan_vector(argument(function, vector_at)?, grid)?;
-        let scalars =
-            function.args[..vector_at].iter().map(|arg| self.plan_scalar(arg, grid)).collect::<Result<Vec<_>, _>>()?;
+        let scalars = function.args.get(scalars_at).unwrap_or_default();
+        let scalar_spans = scalars.iter().map(|arg| arg.without_parens().span.clone()).collect();
+        let scalars = scalars.iter().map(|arg| self.plan_scalar(arg, grid)).collect::<Result<Vec<_>, _>>()?;
         let mut inputs = vec![vector];
         let mut parameters = operator_parameters(scalars, &mut inputs).into_iter();
         let mut next = || parameters.next().ok_or_else(|| Error::internal("a histogram function lacks a scalar"));
-        let histogram_call = if function.function.name == "histogram_quantile" {
-            HistogramCall::Quantile(next()?)
-        } else {
-            HistogramCall::Fraction(next()?, next()?)
+        let histogram_call = match name {
+            "histogram_quantile" => HistogramCall::Quantile(next()?),
+            "histogram_fraction" => HistogramCall::Fraction(next()?, next()?),
+            _ => {
+                let label = self.plan_label_name(argument(function, 1)?, |label| {
+                    format!("invalid label name in {name}(): {}", replace_bad_bytes(label))
+                })?;
+                HistogramCall::Quantiles { label, quantiles: parameters.collect() }
+            }
         };
-        let operator = ClassicHistogram {
+        let operator = HistogramFunction {
             call: histogram_call,
-            parameter_span: argument(function, 0)?.without_parens().span.clone(),
+            scalar_spans,
             vector_span: argument(function, vector_at)?.without_parens().span.clone(),
             grid,
             name_removal: self.name_removal(),
