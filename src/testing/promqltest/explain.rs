@@ -3,7 +3,7 @@
 
 use super::super::SequenceValue;
 use super::report::{Explanation, Failure};
-use super::script::{Eval, ExpectedValue, Load};
+use super::script::{Eval, Load};
 
 /// In every error text about something that is not built yet.
 pub const NOT_SUPPORTED: &str = "not supported yet";
@@ -12,7 +12,6 @@ pub const NOT_SUPPORTED: &str = "not supported yet";
 #[derive(Debug, Default, Clone, Copy)]
 pub struct SegmentData {
     histograms: bool,
-    start_timestamps: bool,
 }
 
 impl SegmentData {
@@ -21,7 +20,6 @@ impl SegmentData {
         let is_histogram = |value: &SequenceValue| matches!(value, SequenceValue::Histogram { .. });
         self.histograms |= load.with_custom_buckets
             || load.series.iter().any(|series| series.notation.values.iter().any(is_histogram));
-        self.start_timestamps |= load.series.iter().any(|series| series.start_offsets.is_some());
     }
 }
 
@@ -34,17 +32,6 @@ pub fn explain(eval: &Eval, failure: &Failure, data: &SegmentData) -> Option<Exp
     if engine_said(NOT_SUPPORTED) {
         return Some(Explanation::GatedFeature);
     }
-    if data.histograms || expects_histograms(eval) {
-        return Some(Explanation::NativeHistogram);
-    }
-    (data.start_timestamps && reads_start_timestamps(&eval.expr)).then_some(Explanation::GatedFeature)
-}
-
-fn expects_histograms(eval: &Eval) -> bool {
-    let ExpectedValue::Series { lines, .. } = &eval.expect.value else { return false };
-    lines.iter().flat_map(|line| &line.values).any(|value| matches!(value, SequenceValue::Histogram { .. }))
-}
-
-fn reads_start_timestamps(expr: &str) -> bool {
-    ["rate(", "increase(", "resets(", "start_timestamp("].iter().any(|call| expr.contains(call))
+    let needs_quantiles = ["histogram_quantile(", "histogram_fraction("].iter().any(|call| eval.expr.contains(call));
+    (data.histograms && needs_quantiles).then_some(Explanation::NativeHistogram)
 }

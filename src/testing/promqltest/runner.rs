@@ -362,7 +362,7 @@ mod tests {
                 "eval instant at 1m histogram\n expect fail\n",
                 "failed: native histograms are not supported yet [native histograms]",
             ),
-            ("eval instant at 1m none\n {} {{count:1}}\n", "{} {{count:1}} is expected and absent [native histograms]"),
+            ("eval instant at 1m none\n {} {{count:1}}\n", "{} {{count:1}} is expected and absent"),
             ("eval instant at 1m panic\n", "panicked: no panic!"),
             ("eval instant at 1m hang\n", "took longer than 0.1 s"),
             ("load 1m\n up 1\n\nload 1m\n up 2\n", "{__name__=\"up\"}: duplicate sample for timestamp 0"),
