@@ -14,6 +14,8 @@ mod equality;
 #[cfg(test)]
 mod go_values;
 mod interpolation;
+#[cfg(test)]
+mod properties;
 mod quantile;
 mod reset;
 mod schema;
