@@ -58,8 +58,6 @@ pub struct Failure {
 /// Known gaps of the engine that account for a failure.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum Explanation {
-    /// The case needs native histograms.
-    NativeHistogram,
     /// The case needs a feature that is off in a default Prometheus and not built here.
     GatedFeature,
 }
@@ -67,7 +65,6 @@ pub enum Explanation {
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NativeHistogram => "native histograms",
             Self::GatedFeature => "a gated feature",
         })
     }
@@ -84,8 +81,6 @@ pub struct Counts {
     pub failed: usize,
     /// Those that were not run.
     pub skipped: usize,
-    /// Failed for want of native histograms.
-    pub native_histogram: usize,
     /// Failed for want of a gated feature.
     pub gated_feature: usize,
 }
@@ -93,7 +88,7 @@ pub struct Counts {
 impl Counts {
     /// Failures that nothing known accounts for: defects.
     pub fn unexplained(&self) -> usize {
-        self.failed - self.native_histogram - self.gated_feature
+        self.failed - self.gated_feature
     }
 
     fn add(&mut self, outcome: &Outcome) {
@@ -104,7 +99,6 @@ impl Counts {
             Outcome::Failed(failure) => {
                 self.failed += 1;
                 match failure.explanation {
-                    Some(Explanation::NativeHistogram) => self.native_histogram += 1,
                     Some(Explanation::GatedFeature) => self.gated_feature += 1,
                     None => {}
                 }
@@ -178,7 +172,7 @@ fn write_indented(f: &mut fmt::Formatter<'_>, title: &str, text: &str) -> fmt::R
 impl Report {
     fn write_table(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self.files.iter().map(|file| file.path.chars().count()).max().unwrap_or(0).max("file".len());
-        let titles = ["cases", "passed", "failed", "skipped", "histograms", "gated", "unexplained"];
+        let titles = ["cases", "passed", "failed", "skipped", "gated", "unexplained"];
         writeln!(f, "{:width$}  {}", "file", titles.join("  "))?;
         let total = FileTotal { name: "total", counts: self.counts() };
         let files = self.files.iter().map(|file| FileTotal { name: &file.path, counts: file.counts() });
@@ -189,7 +183,6 @@ impl Report {
                 counts.passed,
                 counts.failed,
                 counts.skipped,
-                counts.native_histogram,
                 counts.gated_feature,
                 counts.unexplained(),
             ];
@@ -247,9 +240,9 @@ mod tests {
                 
                 explained by: a gated feature
 
-            file    cases  passed  failed  skipped  histograms  gated  unexplained
-            a.test      4       1       2        1           0      1            1
-            total       4       1       2        1           0      1            1
+            file    cases  passed  failed  skipped  gated  unexplained
+            a.test      4       1       2        1      1            1
+            total       4       1       2        1      1            1
 
             1 passed, 2 failed, 1 skipped"#]]
         .assert_eq(&report.to_string());

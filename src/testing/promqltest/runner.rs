@@ -11,7 +11,7 @@ use super::super::{MemoryStore, SequenceValue, format_labels, format_values};
 use super::compare::{check_answer, check_failure, check_value};
 use super::custom_buckets::custom_bucket_series;
 use super::evaluator::Evaluator;
-use super::explain::{SegmentData, explain};
+use super::explain::explain;
 use super::pin::{other_times, pinned_query};
 use super::reader::read_script;
 use super::report::{CaseReport, Failure, FileReport, Outcome, Report};
@@ -96,16 +96,11 @@ pub async fn run_script(
     options: &RunOptions,
 ) -> FileReport {
     store.clear();
-    let mut data = SegmentData::default();
     let mut cases = Vec::new();
     for command in &script.commands {
         match &command.kind {
-            CommandKind::Clear => {
-                store.clear();
-                data = SegmentData::default();
-            }
+            CommandKind::Clear => store.clear(),
             CommandKind::Load(load) => {
-                data.note(load);
                 if let Err(error) = apply_load(load, store) {
                     let failure = Failure { wrong: error.to_string(), ..Failure::default() };
                     let outcome = Outcome::Failed(Box::new(failure));
@@ -113,7 +108,7 @@ pub async fn run_script(
                 }
             }
             CommandKind::Eval(eval) => {
-                let outcome = run_case(eval, evaluator, options, &data).await;
+                let outcome = run_case(eval, evaluator, options).await;
                 cases.push(CaseReport { line: command.line, command: eval.command.clone(), outcome });
             }
         }
@@ -135,7 +130,7 @@ fn apply_load(load: &Load, store: &MemoryStore) -> Result<(), Error> {
     Ok(())
 }
 
-async fn run_case(eval: &Eval, evaluator: &dyn Evaluator, options: &RunOptions, data: &SegmentData) -> Outcome {
+async fn run_case(eval: &Eval, evaluator: &dyn Evaluator, options: &RunOptions) -> Outcome {
     if let Some(only) = options.only.as_ref().filter(|only| !eval.command.contains(*only)) {
         return Outcome::Skipped(format!("does not contain {only:?}"));
     }
@@ -150,7 +145,7 @@ async fn run_case(eval: &Eval, evaluator: &dyn Evaluator, options: &RunOptions, 
             Failure { wrong: format!("took longer than {seconds} s"), ..Failure::default() }
         }
     };
-    let explanation = explain(eval, &failure, data);
+    let explanation = explain(&failure);
     Outcome::Failed(Box::new(Failure { expected: expected_text(&eval.expect), explanation, ..failure }))
 }
 
@@ -291,7 +286,7 @@ mod tests {
                 "one_when_not_pinned @ 60.000" => one(1.0),
                 "time()" => Answer::Scalar(time.as_float_seconds()),
                 "bad" | "bad @ 60.000" => return Err(Error::execution("too bad")),
-                "histogram" => return Err(Error::execution("native histograms are not supported yet")),
+                "gated" => return Err(Error::execution("this is not supported yet")),
                 "panic" => panic!("no {query}!"),
                 "hang" => std::future::pending().await,
                 _ => Answer::Vector(Vec::new()),
@@ -357,11 +352,8 @@ mod tests {
             ),
             ("eval instant at 1m bad\n", "failed: too bad"),
             ("eval instant at 1m one\n expect fail\n", "expected a failure, got a result"),
-            ("eval instant at 1m histogram\n", "failed: native histograms are not supported yet [native histograms]"),
-            (
-                "eval instant at 1m histogram\n expect fail\n",
-                "failed: native histograms are not supported yet [native histograms]",
-            ),
+            ("eval instant at 1m gated\n", "failed: this is not supported yet [a gated feature]"),
+            ("eval instant at 1m gated\n expect fail\n", "failed: this is not supported yet [a gated feature]"),
             ("eval instant at 1m none\n {} {{count:1}}\n", "{} {{count:1}} is expected and absent"),
             ("eval instant at 1m panic\n", "panicked: no panic!"),
             ("eval instant at 1m hang\n", "took longer than 0.1 s"),
