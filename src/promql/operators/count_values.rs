@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use arrow::record_batch::RecordBatch;
 
 use super::{SeriesOperator, Table};
-use crate::encode::format_histogram;
+use crate::encode::{format_histogram, format_plain_float};
 use crate::error::Error;
 use crate::model::{LabelsBuilder, LabelsRef, Sample, StepsTableBuilder};
 use crate::promql::functions::labels::LabelSelection;
@@ -76,18 +76,20 @@ impl SeriesOperator for CountValues {
 
 fn format_sample(sample: &Sample) -> String {
     match sample {
-        Sample::Float(value) => format_value(*value),
+        Sample::Float(value) => format_plain_float(*value),
         Sample::Histogram(histogram) => format_histogram(histogram),
     }
 }
 
-/// The shortest decimal without an exponent, as Go's `FormatFloat(v, 'f', -1, 64)`.
-fn format_value(value: f64) -> String {
-    if value.is_nan() {
-        "NaN".to_owned()
-    } else if value.is_infinite() {
-        if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned()
-    } else {
-        value.to_string()
+#[test]
+fn of_two_shortest_texts_the_even_one_names_the_series() {
+    for (value, expected) in [
+        (234_748_903_337_820.125, "234748903337820.12"),
+        (823_076_435_096_645.25, "823076435096645.2"),
+        (1e21, "1000000000000000000000"),
+        (-0.0, "-0"),
+        (f64::NEG_INFINITY, "-Inf"),
+    ] {
+        assert_eq!(format_sample(&Sample::Float(value)), expected);
     }
 }
