@@ -13,8 +13,8 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// In front of the replicas (`host:port`) of the first group, then those of the second.
-    pub fn start(replicas: &[&str]) -> Self {
+    /// In front of the replicas (`host:port`) of the first group, then those of the second; with gated features, by name.
+    pub fn start(replicas: &[&str], features: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let config = folder.path().join("quiver.yml");
         std::fs::write(&config, config_text(replicas)).expect("a writable folder");
@@ -23,7 +23,7 @@ impl Gateway {
             "--bind-addr=127.0.0.1:0",
             "--grpc.bind-addr=none",
             "--access-log-destination=none",
-            "--enable-feature=promql-extended-range-selectors",
+            &format!("--enable-feature={features}"),
         ]);
         let process = Process::start(&mut command, "quiver is ready")
             .unwrap_or_else(|log| panic!("the gateway does not start:\n{log}"));

@@ -3,7 +3,8 @@
 //! Two groups of two replicas, each of which has lost something that the other has, and the server of the union are started
 //! from generated data; every question goes to the gateway and to the server of the union, over HTTP.
 //!
-//! `QUIVER_TEST_PROMETHEUS` and `QUIVER_TEST_PROMTOOL` name other programs than those on the path.
+//! `QUIVER_TEST_PROMETHEUS` and `QUIVER_TEST_PROMTOOL` name other programs than those on the path. A Prometheus 3.14 is
+//! asked random queries, too: `QUIVER_RANDOM_QUERIES` says how many, `QUIVER_RANDOM_SEED` from which on.
 
 mod api;
 mod compare;
@@ -12,12 +13,13 @@ mod expressions;
 mod gateway;
 mod process;
 mod questions;
+mod random;
 mod server;
 
 use std::io::Write;
 use std::time::Instant;
 
-use api::{Answer, ApiClient, Question};
+use api::{Answer, Answered, ApiClient, Question};
 use compare::{differences, different_texts};
 use data::{GROUPS, REPLICAS, World};
 use futures::StreamExt;
@@ -32,6 +34,9 @@ macro_rules! say {
 
 /// More at a time only makes each wait for the other.
 const QUESTIONS_AT_A_TIME: usize = 4;
+
+/// Of two orders one comes up so often in a row in one of 30,000 cases.
+const ASKED_AGAIN: usize = 15;
 
 /// The servers, and the gateway in front of those that have lost something.
 struct Stage {
@@ -57,7 +62,7 @@ impl Stage {
             let replicas: Vec<PrometheusServer> =
                 starting.into_iter().map(|started| started.join().expect("a replica starts")).collect();
             let addresses: Vec<&str> = replicas.iter().map(PrometheusServer::address).collect();
-            let gateway = Gateway::start(&addresses);
+            let gateway = Gateway::start(&addresses, programs.features());
             let union = union.join().expect("the server of the union starts");
             Self { union, replicas, gateway, speaks_alike: programs.version.contains("version 3.14.") }
         })
@@ -72,11 +77,27 @@ impl Stage {
         let mut told = differences(&expected.answer, &got.answer, asked.order);
         if self.speaks_alike {
             told.extend(different_texts(&expected, &got));
+            if asked.may_be_left_open && !told.is_empty() && self.is_left_open(client, asked, &expected).await {
+                return None;
+            }
         } else {
             // Prometheus 2 has no annotations; but none of ours may be about a server.
             told.extend(got.warnings.iter().filter(|text| !text.starts_with("PromQL warning: ")).cloned());
         }
         (!told.is_empty()).then(|| format!("{}\n    {}\n", asked.name, told.join("\n    ")))
+    }
+
+    /// Does the server of the union answer now so, now otherwise? On grids Prometheus hands groups and matched pairs on in the
+    /// order of a Go map, and then `topk` takes any of equal values, and any of several errors is the one that is told.
+    async fn is_left_open(&self, client: &ApiClient, asked: &Asked, expected: &Answered) -> bool {
+        for _ in 0..ASKED_AGAIN {
+            let again = client.ask(self.union.address(), &asked.question).await;
+            let same = differences(&expected.answer, &again.answer, asked.order).is_empty();
+            if !same || !different_texts(expected, &again).is_empty() {
+                return true;
+            }
+        }
+        false
     }
 
     /// Asks everything, and tells what differs.
@@ -115,6 +136,7 @@ fn the_gateway_answers_as_the_server_that_holds_the_union() {
             report += &stage.compare(&client, "lists cut short", questions::limited_questions()).await;
         }
         if stage.speaks_alike {
+            report += &stage.compare(&client, "random queries", random::random_questions()).await;
             report += &stage.compare(&client, "queries behind flags", questions::questions_behind_flags()).await;
         }
         report

@@ -12,6 +12,8 @@ pub struct Asked {
     pub name: String,
     pub question: Question,
     pub order: Order,
+    /// May Prometheus answer now so, now otherwise?
+    pub may_be_left_open: bool,
 }
 
 /// Start (ms from the start of the data), step (ms), steps.
@@ -97,7 +99,7 @@ fn instant(case: &Case, offset_ms: i64) -> Asked {
     let time = seconds(offset_ms);
     let parameters = vec![("query", case.query.clone()), ("time", time.clone())];
     let question = Question { path: "query".to_owned(), parameters, posted: false };
-    Asked { name: format!("{} at {time}", case.query), question, order: case.order }
+    Asked { name: format!("{} at {time}", case.query), question, order: case.order, may_be_left_open: false }
 }
 
 fn range(case: &Case, Grid(start, step, count): &Grid) -> Asked {
@@ -105,7 +107,12 @@ fn range(case: &Case, Grid(start, step, count): &Grid) -> Asked {
     let step = format!("{}.{:03}", step / 1_000, step % 1_000);
     let name = format!("{} from {start} to {end} step {step}", case.query);
     let parameters = vec![("query", case.query.clone()), ("start", start), ("end", end), ("step", step)];
-    Asked { name, question: Question { path: "query_range".to_owned(), parameters, posted: true }, order: Order::Free }
+    Asked {
+        name,
+        question: Question { path: "query_range".to_owned(), parameters, posted: true },
+        order: Order::Free,
+        may_be_left_open: false,
+    }
 }
 
 /// Questions about series and labels.
@@ -161,5 +168,10 @@ fn ask(path: &str, matchers: &[&str], range: Option<(i64, i64)>, posted: bool) -
         parameters.extend([("start", seconds(start * MINUTE)), ("end", seconds(end * MINUTE))]);
     }
     let name = format!("{path} {matchers:?} {range:?}");
-    Asked { name, question: Question { path: path.to_owned(), parameters, posted }, order: Order::Free }
+    Asked {
+        name,
+        question: Question { path: path.to_owned(), parameters, posted },
+        order: Order::Free,
+        may_be_left_open: false,
+    }
 }

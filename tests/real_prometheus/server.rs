@@ -32,7 +32,15 @@ impl Programs {
         let number = number.and_then(|major| major.trim_start_matches('v').parse().ok());
         number.unwrap_or_else(|| panic!("no version in {:?}", self.version))
     }
+
+    /// Gated features that are on, on both sides.
+    pub fn features(&self) -> &'static str {
+        if self.major_version() >= 3 { FEATURES_OF_3 } else { "" }
+    }
 }
+
+/// Gated features of a Prometheus 3 that the gateway has, too.
+const FEATURES_OF_3: &str = "promql-experimental-functions,promql-extended-range-selectors,promql-binop-fill-modifiers";
 
 /// The first line that `--version` prints; old versions print it to the error stream.
 fn version_of(program: &Path) -> Option<String> {
@@ -71,8 +79,7 @@ impl PrometheusServer {
                 .arg(format!("--config.file={}", folder.path().join("prometheus.yml").display()))
                 .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
                 .arg("--storage.tsdb.retention.time=10000d")
-                // An old one says that it does not know it, and goes on.
-                .arg("--enable-feature=promql-extended-range-selectors")
+                .arg(format!("--enable-feature={}", programs.features()))
                 .arg(format!("--web.listen-address={address}"));
             match Process::start(&mut command, "Server is ready to receive web requests") {
                 Ok(process) => return Self { _process: process, _folder: folder, address },
