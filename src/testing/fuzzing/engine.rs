@@ -20,7 +20,7 @@ const DATA_BYTES: usize = 64;
 const LEVELS_MAX: usize = 5;
 
 /// More samples than the series have, and few enough that a query that holds them all is no matter.
-const SAMPLES_MAX: u64 = 200_000;
+const SAMPLES_MAX: u64 = 20_000;
 
 /// What is asked, of what.
 struct Case {
