@@ -18,17 +18,19 @@ pub fn without_buckets(histogram: &NativeHistogram) -> NativeHistogram {
 }
 
 /// The histograms of a series without their buckets. Where nothing was known of a reset, the hint now says what the buckets
-/// said: nobody can see it later. A histogram is compared with the one before it, unless no window holds that one.
+/// said: nobody can see it later. A histogram is compared with the one before it, if Prometheus reads that one just before.
+///
+/// `reads` are the windows that are read, here with their left edges: a range selector reads the sample there, too.
 ///
 /// Prometheus does so to save work, and it can be seen: sums warn of conflicting hints, bounds need no reconciliation, and
 /// `==` compares counts and sums. Source: Prometheus v3.14 promql/histogram_stats_iterator.go.
 ///
-/// | hint | before it in a window | becomes |
+/// | hint | read just before | becomes |
 /// |---|---|---|
 /// | reset, not reset, gauge | any | stays |
 /// | unknown | nothing | unknown |
 /// | unknown | a histogram | reset or not reset |
-pub fn histogram_stats(histograms: &[TimedHistogram], windows: &RangeWindows) -> Vec<TimedHistogram> {
+pub fn histogram_stats(histograms: &[TimedHistogram], reads: &RangeWindows) -> Vec<TimedHistogram> {
     let mut previous: Option<&TimedHistogram> = None;
     let stats_of = |timed: &TimedHistogram, hint: CounterResetHint| TimedHistogram {
         histogram: Arc::new(NativeHistogram { counter_reset_hint: hint, ..without_buckets(&timed.histogram) }),
@@ -41,7 +43,7 @@ pub fn histogram_stats(histograms: &[TimedHistogram], windows: &RangeWindows) ->
             stats.push(stats_of(timed, known));
             continue;
         }
-        let before = previous.replace(timed).filter(|before| in_one_stretch(before.at, timed.at, windows));
+        let before = previous.replace(timed).filter(|before| in_one_stretch(before.at, timed.at, reads));
         let hint = match before {
             Some(before) if known == CounterResetHint::Unknown => {
                 if detect_reset(&timed.histogram, &before.histogram) {
@@ -57,17 +59,24 @@ pub fn histogram_stats(histograms: &[TimedHistogram], windows: &RangeWindows) ->
     stats
 }
 
-/// Do the windows cover both times and all between them? Prometheus jumps over what lies between windows, and then knows
-/// nothing of what was before.
-fn in_one_stretch(before_ms: i64, time_ms: i64, windows: &RangeWindows) -> bool {
-    if windows.end_step_ms <= windows.range_ms {
+/// Does Prometheus read two neighbours without jumping in between? It jumps to the left edge of a window once it has come past
+/// the window before, to a sample that lies left of that edge; then it knows nothing of what was before.
+fn in_one_stretch(before_ms: i64, time_ms: i64, reads: &RangeWindows) -> bool {
+    if reads.end_step_ms <= reads.range_ms {
         return true;
     }
-    // Windows apart from each other: both must be in the same one.
-    let step_of = |time: i64| time.saturating_sub(windows.first_end_ms).saturating_add(windows.end_step_ms - 1);
-    let step = step_of(time_ms).div_euclid(windows.end_step_ms);
-    let end_ms = windows.first_end_ms.saturating_add(step.saturating_mul(windows.end_step_ms));
-    before_ms > end_ms.saturating_sub(windows.range_ms)
+    let left_edge = |end_ms: i64| end_ms.saturating_sub(reads.range_ms);
+    let own_end_ms = first_end_from(time_ms, reads);
+    let end_before_ms = own_end_ms.saturating_sub(reads.end_step_ms);
+    before_ms >= left_edge(own_end_ms)
+        || (before_ms < end_before_ms && before_ms >= left_edge(first_end_from(before_ms, reads)))
+}
+
+/// The end of the first window that ends at a time or later.
+fn first_end_from(time_ms: i64, reads: &RangeWindows) -> i64 {
+    let since_first = time_ms.saturating_sub(reads.first_end_ms).saturating_add(reads.end_step_ms - 1);
+    let step = since_first.div_euclid(reads.end_step_ms);
+    reads.first_end_ms.saturating_add(step.saturating_mul(reads.end_step_ms))
 }
 
 #[cfg(test)]
@@ -120,7 +129,11 @@ mod tests {
         // Windows (0, 20], (100, 120], …
         let windows = grid(20, 100, 3, 20);
         let series = [5, 15, 60, 101, 120, 205].map(|at| timed(at, &[1.0]));
-        assert_eq!(hints(&series, &windows), [Unknown, NotReset, Unknown, Unknown, NotReset, Unknown]);
+        assert_eq!(hints(&series, &windows), [Unknown, NotReset, NotReset, Unknown, NotReset, Unknown]);
+        // The sample at the left edge is read, though no window holds it.
+        assert_eq!(hints(&[60, 100, 101].map(|at| timed(at, &[1.0])), &windows), [Unknown, Unknown, NotReset]);
+        // Nothing lies between the windows, so nothing is jumped over.
+        assert_eq!(hints(&[5, 15, 101].map(|at| timed(at, &[1.0])), &windows)[1..], [NotReset; 2]);
         // Windows that touch leave no gap.
         assert_eq!(hints(&series, &grid(20, 20, 20, 20))[1..], [NotReset; 5]);
     }

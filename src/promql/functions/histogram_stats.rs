@@ -15,8 +15,8 @@ use crate::model::{HistogramList, HistogramListBuilder, SamplesColumn, TimedHist
 /// `histogram_stats(samples)`: raw histograms without their buckets, each with a hint of what the buckets said of resets.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct HistogramStats {
-    /// The windows in which the samples will be looked at.
-    pub windows: RangeWindows,
+    /// The windows in which the samples will be read, with their left edges.
+    pub reads: RangeWindows,
 }
 
 impl RowFunction for HistogramStats {
@@ -31,7 +31,7 @@ impl RowFunction for HistogramStats {
     fn evaluate(&self, arguments: &[ColumnarValue], row_count: usize) -> Result<ArrayRef, Error> {
         let column = struct_argument(arguments, 0, row_count)?;
         let histograms = SamplesColumn::try_new(&column)?.histograms();
-        let stats = map_rows(histograms, column.len(), |row| histogram_stats(&row, &self.windows))?;
+        let stats = map_rows(histograms, column.len(), |row| histogram_stats(&row, &self.reads))?;
         replaced(&column, stats)
     }
 }

@@ -60,12 +60,12 @@ impl Planner<'_> {
         planned
     }
 
-    /// Raw samples, with no more of their histograms than is looked at.
-    pub fn needed_samples(&self, samples: LogicalPlan, windows: RangeWindows) -> Result<LogicalPlan, Error> {
+    /// Raw samples, with no more of their histograms than is looked at. `reads` are the windows with their left edges.
+    pub fn needed_samples(&self, samples: LogicalPlan, reads: RangeWindows) -> Result<LogicalPlan, Error> {
         if self.histogram_parts.get() != HistogramParts::CountAndSum {
             return Ok(samples);
         }
-        let stats = call(HistogramStats { windows }, vec![col(COLUMN_SAMPLES)]);
+        let stats = call(HistogramStats { reads }, vec![col(COLUMN_SAMPLES)]);
         LogicalPlanBuilder::from(samples)
             .project(vec![col(COLUMN_LABELS).alias(COLUMN_LABELS), stats.alias(COLUMN_SAMPLES)])
             .and_then(LogicalPlanBuilder::build)

@@ -110,7 +110,9 @@ impl Planner<'_> {
                 let windows = windows_on(grid, grid, DurationMs(0), lookback);
                 let align = AlignToSteps { windows, sample_times: column == SeriesColumn::SampleTimes };
                 let cells = call(align, vec![col(COLUMN_SAMPLES)]);
-                project(self.needed_samples(samples, windows)?, col(COLUMN_LABELS), cells)
+                // A sample as old as the lookback is not even read.
+                let reads = RangeWindows { range_ms: windows.range_ms.saturating_sub(1), ..windows };
+                project(self.needed_samples(samples, reads)?, col(COLUMN_LABELS), cells)
             }
         }
     }
