@@ -155,23 +155,31 @@ impl VectorMatch {
         for step in steps {
             let Some((many_value, one_value)) = cell(step) else { continue };
             let (a, b) = if swapped { (one_value, many_value) } else { (many_value, one_value) };
-            let outcome = match self.operator.apply_to_samples(&a, &b) {
-                Ok(outcome) => outcome,
-                // As if the two had not met: neither counts as matched.
-                Err(note) => {
-                    results.notes[step] = Some(note);
-                    continue;
+            let value = match (&a, &b) {
+                // Nearly all pairs: no outcome with notes is made for them.
+                (Sample::Float(a), Sample::Float(b)) if !matches!(self.operator, CellOperator::Trim(_)) => {
+                    self.operator.apply(*a, *b, *a).map(Sample::Float)
                 }
+                _ => match self.operator.apply_to_samples(&a, &b) {
+                    Ok(outcome) => {
+                        if outcome.note.is_some() {
+                            results.notes[step] = outcome.note;
+                        }
+                        outcome.is_kept.then_some(outcome.sample)
+                    }
+                    // As if the two had not met: neither counts as matched.
+                    Err(note) => {
+                        results.notes[step] = Some(note);
+                        continue;
+                    }
+                },
             };
-            if outcome.note.is_some() {
-                results.notes[step] = outcome.note;
-            }
             if std::mem::replace(&mut paired[step], true) && self.cardinality == Cardinality::OneToOne {
                 return Err(Error::execution(
                     "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)",
                 ));
             }
-            results.set(row, step, outcome.is_kept.then_some(outcome.sample))?;
+            results.set(row, step, value)?;
         }
         Ok(())
     }
