@@ -47,9 +47,7 @@ pub use extended_range::{
     extend_to_edges, smooth_mixed_to_steps, smooth_to_steps,
 };
 pub use go_float::{clamp, clamp_max, clamp_min, max_of, min_of, round_to_nearest};
-pub use histogram_range::{
-    MixedCells, MixedSeries, RangeNote, RangeNotes, StartTimes, evaluate_mixed_range_function,
-};
+pub use histogram_range::{MixedCells, MixedSeries, RangeNote, RangeNotes, StartTimes, evaluate_mixed_range_function};
 pub use histogram_stats::{histogram_stats, without_buckets};
 pub use instant_function::InstantFunction;
 pub use kahan_sum::KahanSum;

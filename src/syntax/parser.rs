@@ -8,10 +8,10 @@
 
 mod binary;
 mod call;
-mod modifier;
-mod selector;
 #[cfg(test)]
 mod gate_tests;
+mod modifier;
+mod selector;
 #[cfg(test)]
 mod tests;
 

@@ -25,8 +25,8 @@ pub fn evaluate_mixed_extended_range(
     let extension = windows.extension;
     let per_seconds = (function == ExtendedFunction::Rate).then(|| windows.windows.range_seconds());
     walk(series, windows, |step, notes| match function {
-        ExtendedFunction::Resets => Some(Sample::Float(resets_at(series, step.from_anchor()?, start_times))),
-        ExtendedFunction::Changes => Some(Sample::Float(changes_at(series, step.from_anchor()?))),
+        ExtendedFunction::Resets => Some(Sample::Float(resets_at(series, step.ranges_after_anchor()?, start_times))),
+        ExtendedFunction::Changes => Some(Sample::Float(changes_at(series, step.ranges_after_anchor()?))),
         _ if step.histograms.times.is_empty() => {
             step.floats.evaluate(function, extension, &step.window, per_seconds).map(Sample::Float)
         }
@@ -101,7 +101,7 @@ fn walk(
 impl MixedStep<'_> {
     /// The places of the samples from the anchor on: the newest of either kind at or before the left edge, else all. `None`
     /// where none is after the left edge.
-    fn from_anchor(&self) -> Option<(Range<usize>, Range<usize>)> {
+    fn ranges_after_anchor(&self) -> Option<(Range<usize>, Range<usize>)> {
         let until_start = |times: &[i64]| times.partition_point(|time| *time <= self.window.start_ms);
         let (float, histogram) = (until_start(self.floats.times), until_start(self.histograms.times));
         if float == self.floats.times.len() && histogram == self.histograms.times.len() {
@@ -189,7 +189,8 @@ impl<'a> Histograms<'a> {
         } else {
             Cow::Borrowed(self.histogram(counted.last))
         };
-        if !is_counter && !(is_gauge(&left) && is_gauge(&right)) {
+        let are_gauges = is_gauge(&left) && is_gauge(&right);
+        if !is_counter && !are_gauges {
             notes.insert(RangeNote::NotGauge);
         }
         let mut moved = minus(&right, &left, notes)?;
