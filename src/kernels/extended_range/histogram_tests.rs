@@ -166,6 +166,24 @@ fn resets_and_changes_go_from_the_newest_sample_of_either_kind() {
 }
 
 #[test]
+fn a_start_timestamp_behind_the_sample_before_is_a_reset_where_they_count() {
+    let windows = ExtendedWindows { windows: grid(20_000, 1, 1, 10_000), extension: Anchored, lookback_ms: 30_000 };
+    let numbers_of = |starts: &[i64], use_of_starts| {
+        let series = MixedSeries {
+            timestamps: &[0, 10_000, 20_000],
+            values: &[1.0, 2.0, 3.0],
+            start_times: Some(starts),
+            histograms: &[],
+        };
+        numbers(&evaluate_mixed_extended_range(Resets, series, &windows, use_of_starts))
+    };
+    assert_eq!(numbers_of(&[0, 5_000, 15_000], StartTimes::Used), [Some(1.0)]);
+    assert_eq!(numbers_of(&[0, 5_000, 15_000], StartTimes::Ignored), [Some(0.0)]);
+    // Before the anchor nobody looks.
+    assert_eq!(numbers_of(&[0, 5_000, 5_000], StartTimes::Used), [Some(0.0)]);
+}
+
+#[test]
 fn a_smoothed_selector_draws_lines_between_histograms() {
     check_smooth("h1 h2", 5, Some(1.5), &[]);
     check_smooth("_ h2", 5, None, &[]);

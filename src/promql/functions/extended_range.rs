@@ -1,6 +1,5 @@
 //! `anchored` and `smoothed`: ranges and plain selectors that also read samples beside their window.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
@@ -11,10 +10,11 @@ use super::RowFunction;
 use super::columns::{CellsBuilder, SampleRows, labels_argument, samples_argument};
 use super::range::RangeCall;
 use super::range_histograms::annotation_of;
+use super::start_times::CleanFloats;
 use crate::error::Error;
 use crate::kernels::{
     ExtendedFunction, ExtendedWindows, MixedSeries, RangeNotes, StartTimes, evaluate_extended_range,
-    evaluate_mixed_extended_range, extend_to_edges, remove_stale, smooth_mixed_to_steps, smooth_to_steps,
+    evaluate_mixed_extended_range, extend_to_edges, smooth_mixed_to_steps, smooth_to_steps,
 };
 use crate::model::{
     AnnotationSink, HistogramListBuilder, LabelsRef, Sample, TimedHistogram, no_start_times, samples_column,
@@ -22,24 +22,9 @@ use crate::model::{
 };
 use crate::syntax::Span;
 
-/// The floats of a row without stale markers.
-struct Floats<'a> {
-    times: Cow<'a, [i64]>,
-    values: Cow<'a, [f64]>,
-}
-
-impl<'a> Floats<'a> {
-    fn read(rows: &'a SampleRows, row: usize) -> Result<Self, Error> {
-        let (times, values) = rows.floats()?.floats(row);
-        Ok(match remove_stale(times, values) {
-            None => Self { times: Cow::Borrowed(times), values: Cow::Borrowed(values) },
-            Some((times, values)) => Self { times: Cow::Owned(times), values: Cow::Owned(values) },
-        })
-    }
-
-    fn with<'b>(&'b self, histograms: &'b [TimedHistogram]) -> MixedSeries<'b> {
-        MixedSeries { timestamps: &self.times, values: &self.values, start_times: None, histograms }
-    }
+fn series_of<'a>(floats: &'a CleanFloats<'_>, histograms: &'a [TimedHistogram]) -> MixedSeries<'a> {
+    let start_times = floats.start_times.as_deref();
+    MixedSeries { timestamps: &floats.timestamps, values: &floats.values, start_times, histograms }
 }
 
 fn tell(notes: RangeNotes, labels: LabelsRef<'_>, span: &Span, annotations: &AnnotationSink) {
@@ -78,18 +63,19 @@ impl RowFunction for ExtendedRangeCall {
     fn evaluate(&self, arguments: &[ColumnarValue], row_count: usize) -> Result<ArrayRef, Error> {
         let labels = labels_argument(arguments, 0, row_count)?;
         let rows = samples_argument(arguments, 1, row_count)?;
+        let starts = if self.call.looks_at_start_times { StartTimes::Used } else { StartTimes::Ignored };
         let mut builder = CellsBuilder::with_capacity(self.windows.windows.step_count, row_count);
         for row in 0..row_count {
             let row_labels = LabelsRef::new(labels.value(row));
-            let (floats, histograms) = (Floats::read(&rows, row)?, fresh_histograms(&rows, row));
-            let has_number = if histograms.is_empty() {
-                let Floats { times, values } = floats;
-                evaluate_extended_range(self.function, &times, &values, &self.windows, &mut builder.sink());
+            let floats = CleanFloats::of(&rows.floats()?, row, starts == StartTimes::Used);
+            let histograms = fresh_histograms(&rows, row);
+            let has_number = if histograms.is_empty() && floats.start_times.is_none() {
+                let CleanFloats { timestamps, values, .. } = floats;
+                evaluate_extended_range(self.function, &timestamps, &values, &self.windows, &mut builder.sink());
                 builder.last_row_has_cell()
             } else {
-                let series = floats.with(&histograms);
-                let row_cells =
-                    evaluate_mixed_extended_range(self.function, series, &self.windows, StartTimes::Ignored);
+                let series = series_of(&floats, &histograms);
+                let row_cells = evaluate_mixed_extended_range(self.function, series, &self.windows, starts);
                 tell(row_cells.notes, row_labels, &self.call.span, &self.call.annotations);
                 let has_number = row_cells.cells.iter().any(|cell| matches!(cell, Some(Sample::Float(_))));
                 row_cells.cells.into_iter().for_each(|cell| builder.push_sample(cell));
@@ -136,12 +122,13 @@ impl RowFunction for SmoothToSteps {
         let rows = samples_argument(arguments, 1, row_count)?;
         let mut builder = CellsBuilder::with_capacity(self.windows.windows.step_count, row_count);
         for row in 0..row_count {
-            let (floats, histograms) = (Floats::read(&rows, row)?, fresh_histograms(&rows, row));
+            let floats = CleanFloats::of(&rows.floats()?, row, false);
+            let histograms = fresh_histograms(&rows, row);
             if histograms.is_empty() {
-                smooth_to_steps(&floats.times, &floats.values, &self.windows, &mut builder.sink());
+                smooth_to_steps(&floats.timestamps, &floats.values, &self.windows, &mut builder.sink());
                 continue;
             }
-            let row_cells = smooth_mixed_to_steps(floats.with(&histograms), &self.windows);
+            let row_cells = smooth_mixed_to_steps(series_of(&floats, &histograms), &self.windows);
             tell(row_cells.notes, LabelsRef::new(labels.value(row)), &self.span, &self.annotations);
             row_cells.cells.into_iter().for_each(|cell| builder.push_sample(cell));
         }
@@ -176,8 +163,8 @@ impl RowFunction for ExtendToEdges {
         let mut histograms = HistogramListBuilder::default();
         for row in 0..row_count {
             self.refuse_histograms(rows.histograms(row))?;
-            let floats = Floats::read(&rows, row)?;
-            let (row_times, row_values) = extend_to_edges(&floats.times, &floats.values, &self.windows);
+            let floats = CleanFloats::of(&rows.floats()?, row, false);
+            let (row_times, row_values) = extend_to_edges(&floats.timestamps, &floats.values, &self.windows);
             times.extend(row_times);
             values.extend(row_values);
             if i32::try_from(times.len()).is_err() {

@@ -131,12 +131,17 @@ impl Planner<'_> {
             function.args.iter().enumerate().filter(|(at, _)| *at != range_at).map(|(_, arg)| arg).collect();
         let scalars = parameters.iter().map(|arg| self.plan_scalar(arg, grid)).collect::<Result<Vec<_>, _>>()?;
         let with = attach_scalars(plan, scalars)?;
+        // Between the edges of an extended range Prometheus looks at values alone; only resets() sees start timestamps there.
+        let may_look_at_start_times = match extension {
+            None => is_selector && looks_at_start_times(range_function),
+            Some(_) => range_function == RangeFunction::Resets,
+        };
         let kernel = RangeCall {
             function: range_function,
             windows,
             span: noted_span(range_argument),
             counter_sign: self.counter_sign(),
-            looks_at_start_times: is_selector && looks_at_start_times(range_function) && self.uses_start_times(),
+            looks_at_start_times: may_look_at_start_times && self.uses_start_times(),
             parameter_span: parameters.first().map(|arg| arg.without_parens().span.clone()),
             annotations: self.context.annotations.clone(),
         };
