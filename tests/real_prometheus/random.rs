@@ -114,7 +114,7 @@ fn random_question(seed: u64) -> Asked {
     let count = 2 + choices.below(40) as i64;
     let levels = 1 + choices.below(LEVELS_MAX);
     let mut generator = QueryGenerator::new(&VOCABULARY, &mut choices);
-    let query = if !on_grid && seed % 16 == 0 { generator.matrix(levels) } else { generator.query(levels) };
+    let query = if !on_grid && seed.is_multiple_of(16) { generator.matrix(levels) } else { generator.query(levels) };
     let mut parameters = vec![("query", query.clone())];
     let (path, when) = if on_grid {
         let end = start + step * (count - 1);
