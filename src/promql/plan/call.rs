@@ -24,7 +24,6 @@ use crate::promql::functions::steps::{NumbersOnly, StepTimes};
 use crate::promql::operators::{
     Absent, Duplicates, HistogramCall, HistogramFunction, ScalarOf, SortByLabel, SortVector,
 };
-use crate::scan::SeriesColumn;
 use crate::syntax::{Call, Expr, ExprKind, Span};
 
 impl Planner<'_> {
@@ -214,9 +213,7 @@ impl Planner<'_> {
     fn plan_timestamp(&self, function: &Call, grid: StepGrid) -> Result<LogicalPlan, Error> {
         let vector = argument(function, 0)?;
         let times = match &vector.without_parens().kind {
-            ExprKind::VectorSelector(selector) => {
-                self.plan_instant_selector(selector, grid, SeriesColumn::SampleTimes)?
-            }
+            ExprKind::VectorSelector(selector) => self.plan_sample_times(selector, grid)?,
             _ => map_values(self.plan_vector(vector, grid)?, StepTimes { grid })?,
         };
         self.unique_by_step(project(times, self.labels_without_name(), col(COLUMN_VALUES))?, grid)
@@ -394,7 +391,7 @@ pub fn argument(function: &Call, index: usize) -> Result<&Expr, Error> {
 }
 
 /// The plan of a vector without any series. Its leaves are asked all the same, for what they have to say.
-fn no_rows(plan: LogicalPlan) -> Result<LogicalPlan, Error> {
+pub(super) fn no_rows(plan: LogicalPlan) -> Result<LogicalPlan, Error> {
     LogicalPlanBuilder::from(plan).filter(lit(false)).and_then(LogicalPlanBuilder::build).map_err(plan_error)
 }
 

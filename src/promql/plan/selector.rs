@@ -5,6 +5,7 @@ use std::sync::Arc;
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, col};
 
+use super::call::no_rows;
 use super::relation::{map_values, plan_error, project};
 use super::{PlannedValue, Planner};
 use crate::error::Error;
@@ -45,14 +46,50 @@ impl Planner<'_> {
         }
     }
 
-    /// The values, or the samples' own times, of a plain selector; whether it is smoothed does not matter.
-    pub fn plan_instant_selector(
+    fn plan_instant_selector(
         &self,
         selector: &VectorSelector,
         grid: StepGrid,
         column: SeriesColumn,
     ) -> Result<LogicalPlan, Error> {
-        self.plan_at_its_times(selector, grid, |times| self.scan_steps(selector, times, column))
+        let lookback = self.options.lookback;
+        self.plan_at_its_times(selector, grid, |times| self.scan_steps(selector, times, lookback, column))
+    }
+
+    /// The samples' own times of a plain selector.
+    ///
+    /// With `@` Prometheus reads the samples of the time before the offset, but looks back from the time of `@` whatever the
+    /// offset; so only what lies in both windows is seen. A smoothed selector reads on by the lookback. With 5m of it:
+    ///
+    /// | selector | newest sample in |
+    /// |---|---|
+    /// | `x @ 900 offset 2m` | (600, 780] |
+    /// | `x smoothed @ 900 offset 2m` | (600, 900] |
+    /// | `x @ 900 offset -2m` | (720, 900] |
+    /// | `x @ 900 offset 5m` | nothing |
+    ///
+    /// Source: Prometheus v3.14 promql/engine.go `rangeEvalTimestampFunctionOverVectorSelector`, `getTimeRangesForSelector`.
+    pub fn plan_sample_times(&self, selector: &VectorSelector, grid: StepGrid) -> Result<LogicalPlan, Error> {
+        let Some(at) = selector.at else {
+            return self.plan_instant_selector(selector, grid, SeriesColumn::SampleTimes);
+        };
+        let lookback = self.options.lookback;
+        let looked_at = self.bounds.resolve(at);
+        let read = looked_at - self.bounds.offset(selector.offset.as_ref())?;
+        let read_on = match selector.extension {
+            Some(RangeExtension::Smoothed) => read + lookback,
+            Some(RangeExtension::Anchored) | None => read,
+        };
+        let newest = looked_at.min(read_on);
+        let seen = newest - (looked_at.max(read) - lookback);
+        if seen.0 <= 0 {
+            return no_rows(self.plan_instant_selector(selector, grid, SeriesColumn::SampleTimes)?);
+        }
+        let once = self.scan_steps(selector, StepGrid::instant(newest), seen, SeriesColumn::SampleTimes)?;
+        match grid.step_count() {
+            1 => Ok(once),
+            step_count => map_values(once, RepeatSteps { step_count }),
+        }
     }
 
     /// Moves the grid to where `@` and the offset say.
@@ -97,9 +134,9 @@ impl Planner<'_> {
         &self,
         selector: &VectorSelector,
         grid: StepGrid,
+        lookback: DurationMs,
         column: SeriesColumn,
     ) -> Result<LogicalPlan, Error> {
-        let lookback = self.options.lookback;
         match self.source.selector_form() {
             SelectorForm::Steps => {
                 self.needed_steps(self.scan(selector, SelectForm::Steps { grid, lookback }, column)?)
