@@ -40,7 +40,7 @@ impl Planner<'_> {
         if let Some(property) = HistogramProperty::from_name(name) {
             let vector = self.plan_vector(argument(function, 0)?, grid)?;
             let values = call(ReadHistogram { property }, vec![col(COLUMN_VALUES)]);
-            return self.unique_by_step(project(vector, self.labels_without_name(), values)?, grid);
+            return self.unique_by_step(project(vector, self.labels_without_bare_name(), values)?, grid);
         }
         match name {
             "round" => self.plan_with_scalars(ScalarFunctionKind::Round, function, grid),

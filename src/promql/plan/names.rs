@@ -14,9 +14,9 @@ use datafusion::logical_expr::{Expr, LogicalPlan, col};
 use super::relation::{apply, project, without_name};
 use super::{Planner, relation};
 use crate::error::Error;
-use crate::model::{COLUMN_LABELS, COLUMN_VALUES, StepGrid};
+use crate::model::{COLUMN_LABELS, COLUMN_VALUES, LabelNames, METRIC_NAME, StepGrid};
 use crate::promql::functions::call;
-use crate::promql::functions::labels::{DropMarkedNames, LabelSelection, MarkName, NameRemoval};
+use crate::promql::functions::labels::{DropMarkedNames, LabelSelection, MarkName, NameRemoval, SelectLabels};
 use crate::promql::operators::{Duplicates, UniteNameMarks};
 
 impl Planner<'_> {
@@ -30,6 +30,18 @@ impl Planner<'_> {
         match self.name_removal() {
             NameRemoval::AtOnce => without_name(),
             NameRemoval::AtEnd => call(MarkName, vec![col(COLUMN_LABELS)]),
+        }
+    }
+
+    /// The same for functions that read one property of a histogram: Prometheus leaves them `__type__` and `__unit__` where
+    /// names go at once (`simpleHistogramFunc`).
+    pub fn labels_without_bare_name(&self) -> Expr {
+        match self.name_removal() {
+            NameRemoval::AtOnce => {
+                let name = LabelSelection::Drop(LabelNames::new([METRIC_NAME]));
+                call(SelectLabels(name), vec![col(COLUMN_LABELS)])
+            }
+            NameRemoval::AtEnd => self.labels_without_name(),
         }
     }
 
