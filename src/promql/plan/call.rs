@@ -302,14 +302,14 @@ impl Planner<'_> {
 
     fn plan_sort(&self, function: &Call, expr: &Expr, grid: StepGrid) -> Result<LogicalPlan, Error> {
         let vector = self.plan_vector(argument(function, 0)?, grid)?;
+        let by_value = matches!(function.function.name, "sort" | "sort_desc");
         if grid.step_count() > 1 {
             let text = "sort is ineffective for range queries since results are always ordered by labels";
             self.context.annotations.add(Annotation::promql_warning(text, expr.span.clone()));
-            let by_value = matches!(function.function.name, "sort" | "sort_desc");
             return if by_value { map_values(vector, NumbersOnly) } else { Ok(vector) };
         }
         let descending = function.function.name.ends_with("_desc");
-        if function.args.len() == 1 {
+        if by_value {
             return apply(SortVector { descending }, vec![vector]);
         }
         let labels = function.args[1..]
