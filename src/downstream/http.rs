@@ -16,7 +16,7 @@ use crate::decode::{
 };
 use crate::error::Error;
 use crate::model::{
-    Annotation, AnnotationKind, Labels, Matcher, MetadataRequest, MetricMetadata, QueryContext, SelectRequest,
+    Annotation, AnnotationKind, Held, Labels, Matcher, MetadataRequest, MetricMetadata, QueryContext, SelectRequest,
     Selector, StepGrid, TimestampMs,
 };
 
@@ -76,7 +76,8 @@ impl HttpDownstream {
     ) -> Result<DecodedResult, Error> {
         // The query's own budget bounds the samples.
         let limits = DecodeLimits { samples_max: usize::MAX, ..DecodeLimits::default() };
-        let mut sink = QuerySink { decoder: QueryResponseDecoder::new(limits), context };
+        let held = context.hold(0, 0)?;
+        let mut sink = QuerySink { decoder: QueryResponseDecoder::new(limits), context, held };
         let call = ApiCall { method: CallMethod::Post, path: path.to_owned(), params };
         self.client.call(&self.url, &call, context, &mut sink).await?;
         let response = sink.decoder.finish().map_err(bad_answer)?;
@@ -214,15 +215,20 @@ fn without_position(mut text: String) -> String {
     text
 }
 
+/// What a decoded sample weighs: a time and a value.
+const SAMPLE_BYTES: usize = 16;
+
 struct QuerySink<'a> {
     decoder: QueryResponseDecoder,
     context: &'a QueryContext,
+    held: Held,
 }
 
 impl BodySink for QuerySink<'_> {
     fn feed(&mut self, piece: &[u8]) -> Result<(), Error> {
         let samples = self.decoder.feed(piece).map_err(bad_answer)?;
-        self.context.count_samples(samples)
+        self.context.count_samples(samples);
+        self.held.grow(samples, samples.saturating_mul(SAMPLE_BYTES))
     }
 }
 

@@ -3,9 +3,11 @@
 mod annotation;
 mod duration;
 mod go_regex;
+mod held_tables;
 mod labels;
 mod labels_hash;
 mod matcher;
+mod memory_budget;
 mod metric_metadata;
 mod native_histogram;
 mod query_context;
@@ -17,17 +19,20 @@ mod series_schema;
 mod staleness;
 mod step_grid;
 mod steps_table;
+mod table_size;
 mod timestamp;
 
 pub use annotation::{Annotation, AnnotationKind, AnnotationSink};
 pub use duration::{DurationMs, ParseDurationError};
 pub use go_regex::{GoRegex, GoRegexError};
+pub use held_tables::{held_tables, hold_tables};
 pub use labels::{
     EncodedLabelName, EncodedLabels, EncodedLabelsBuilder, LabelNames, LabelPairsError, Labels, LabelsBuilder,
     LabelsError, LabelsRef, METRIC_NAME,
 };
 pub use labels_hash::labels_hash;
 pub use matcher::{CompiledMatcher, CompiledMatchers, MatchOp, Matcher};
+pub use memory_budget::{Held, ProcessBudget, QueryBudget, QueryLimits};
 pub use metric_metadata::MetricMetadata;
 pub use native_histogram::{
     BucketSpan, Buckets, CUSTOM_BUCKETS_SCHEMA, CounterResetHint, EXPONENTIAL_SCHEMA_MAX, EXPONENTIAL_SCHEMA_MIN,
@@ -47,4 +52,5 @@ pub use series_schema::{
 pub use staleness::{STALE_MARKER_BITS, is_stale, stale_marker};
 pub use step_grid::StepGrid;
 pub use steps_table::{StepCells, StepsTable, StepsTableBuilder};
+pub use table_size::TableSize;
 pub use timestamp::TimestampMs;

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use super::AnnotationSink;
-use crate::error::{Error, ErrorKind};
+use arrow::record_batch::RecordBatch;
+
+use super::{AnnotationSink, Held, ProcessBudget, QueryBudget, QueryLimits, TableSize};
+use crate::error::Error;
 
 /// Shared by everything that works for one query. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -16,43 +18,69 @@ pub struct QueryContext {
     pub deadline: Option<Instant>,
     /// Headers of the client's request that are passed on to the downstreams (`--proxy-headers`).
     pub proxied_headers: Arc<[(String, String)]>,
-    samples: Arc<AtomicU64>,
-    samples_max: u64,
+    samples_loaded: Arc<AtomicU64>,
+    budget: Arc<QueryBudget>,
 }
 
 impl QueryContext {
-    /// A context with a budget of `samples_max` samples.
+    /// A context of its own, which may hold `samples_max` samples at a time, and any number of bytes.
     pub fn new(deadline: Option<Instant>, samples_max: u64) -> Self {
+        Self::with_limits(deadline, QueryLimits { samples_max, bytes_max: 0 }, &Arc::default())
+    }
+
+    /// A context with limits of its own and the memory of a process.
+    pub fn with_limits(deadline: Option<Instant>, limits: QueryLimits, process: &Arc<ProcessBudget>) -> Self {
         Self {
             annotations: AnnotationSink::default(),
             deadline,
             proxied_headers: Arc::from([]),
-            samples: Arc::default(),
-            samples_max,
+            samples_loaded: Arc::default(),
+            budget: Arc::new(QueryBudget::new(limits, Arc::clone(process))),
         }
     }
 
-    /// Counts samples as they are decoded; an error once the query has loaded more than it may.
-    pub fn count_samples(&self, count: usize) -> Result<(), Error> {
-        let count = count as u64;
-        let loaded = self.samples.fetch_add(count, Ordering::Relaxed).saturating_add(count);
-        if loaded > self.samples_max {
-            return Err(Error::new(
-                ErrorKind::TooManySamples,
-                "query processing would load too many samples into memory in query execution",
-            ));
-        }
-        Ok(())
+    /// Counts what is about to be in memory, until the guard is dropped: keep the guard beside it. An error where the query
+    /// would hold more samples or bytes at a time than it may, or all queries together more bytes.
+    pub fn hold(&self, samples: usize, bytes: usize) -> Result<Held, Error> {
+        let mut held = Held::none(&self.budget);
+        held.grow(samples, bytes)?;
+        Ok(held)
     }
 
-    /// How many samples were counted so far.
+    /// [`QueryContext::hold`] for a table as it is.
+    pub fn hold_table(&self, table: &RecordBatch) -> Result<Held, Error> {
+        let TableSize { samples, bytes } = TableSize::of(table);
+        self.hold(samples, bytes)
+    }
+
+    /// What the query may hold, and holds.
+    pub fn budget(&self) -> &Arc<QueryBudget> {
+        &self.budget
+    }
+
+    /// Counts samples that came from the source. A statistic: what a query may hold is [`QueryContext::hold`]'s concern.
+    pub fn count_samples(&self, count: usize) {
+        self.samples_loaded.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    /// How many samples were read from the source so far.
     pub fn samples_loaded(&self) -> u64 {
-        self.samples.load(Ordering::Relaxed)
+        self.samples_loaded.load(Ordering::Relaxed)
+    }
+
+    /// The most samples that were held at a time so far.
+    pub fn peak_samples(&self) -> u64 {
+        self.budget.samples_peak()
+    }
+
+    /// The most bytes that were held at a time so far.
+    pub fn peak_bytes(&self) -> u64 {
+        self.budget.bytes_peak()
     }
 }
 
 impl Default for QueryContext {
-    /// No deadline, Prometheus' default budget of 50 million samples.
+    /// No deadline, Prometheus' default of 50 million samples at a time, any number of bytes.
     fn default() -> Self {
         Self::new(None, 50_000_000)
     }

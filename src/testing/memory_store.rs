@@ -8,16 +8,16 @@ use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
-use futures::{StreamExt, stream};
+use futures::StreamExt;
 use parking_lot::RwLock;
 
 use self::stored_series::{StoredSeries, sample_size};
 use super::{NotationError, SeriesNotation, TimedSample};
 use crate::error::Error;
 use crate::model::{
-    CompiledMatchers, DurationMs, EncodedLabels, Labels, LabelsRef, Matcher, MetadataRequest, MetricMetadata,
-    QueryContext, Sample, SamplesTableBuilder, SelectForm, SelectRequest, StepGrid, StepsTableBuilder, TimestampMs,
-    histogram_size,
+    CompiledMatchers, DurationMs, EncodedLabels, Held, Labels, LabelsRef, Matcher, MetadataRequest, MetricMetadata,
+    QueryContext, Sample, SamplesTableBuilder, SelectForm, SelectRequest, StepGrid, StepsTableBuilder, TableSize,
+    TimestampMs, held_tables, histogram_size,
 };
 use crate::scan::{SelectorForm, SeriesSource, SeriesStream};
 
@@ -172,8 +172,9 @@ fn select_samples(
     matchers: &CompiledMatchers,
     (start, end): (TimestampMs, TimestampMs),
     context: &QueryContext,
-) -> Result<Vec<RecordBatch>, Error> {
+) -> Result<Vec<(RecordBatch, Held)>, Error> {
     let mut batches = Vec::new();
+    let mut held = context.hold(0, 0)?;
     let mut builder = SamplesTableBuilder::default();
     for (labels, stored) in series.iter().filter(|(labels, _)| matchers.match_labels(labels.as_ref())) {
         let window = stored.window(start.0, end.0);
@@ -182,7 +183,8 @@ fn select_samples(
         }
         let histograms = stored.histograms(&window);
         let weight: usize = histograms.iter().map(|item| histogram_size(&item.histogram)).sum();
-        context.count_samples(window.floats.len() + weight)?;
+        context.count_samples(window.floats.len() + weight);
+        held.grow(window.floats.len() + weight, 0)?;
         match stored.floats(&window) {
             (times, values, None) => builder.extend_samples(times, values),
             (times, values, Some(starts)) => {
@@ -196,11 +198,17 @@ fn select_samples(
         }
         builder.finish_series(labels.as_bytes());
         if builder.sample_count() >= BATCH_CELLS {
-            batches.push(builder.finish());
+            batches.push(with_bytes(builder.finish(), std::mem::replace(&mut held, context.hold(0, 0)?))?);
         }
     }
-    batches.push(builder.finish());
+    batches.push(with_bytes(builder.finish(), held)?);
     Ok(batches)
+}
+
+/// A table whose samples were counted already, with its bytes counted, too.
+fn with_bytes(table: RecordBatch, mut held: Held) -> Result<(RecordBatch, Held), Error> {
+    held.grow(0, TableSize::of(&table).bytes)?;
+    Ok((table, held))
 }
 
 /// Timed steps; series without any are left out.
@@ -209,8 +217,9 @@ fn select_steps(
     matchers: &CompiledMatchers,
     (grid, lookback): (StepGrid, DurationMs),
     context: &QueryContext,
-) -> Result<Vec<RecordBatch>, Error> {
+) -> Result<Vec<(RecordBatch, Held)>, Error> {
     let mut batches = Vec::new();
+    let mut held = context.hold(0, 0)?;
     let mut builder = StepsTableBuilder::timed(grid.step_count());
     for (labels, stored) in series.iter().filter(|(labels, _)| matchers.match_labels(labels.as_ref())) {
         let cells: Vec<_> = grid.times().map(|time| stored.look_back(time.0, lookback)).collect();
@@ -218,14 +227,15 @@ fn select_steps(
         if weight == 0 {
             continue;
         }
-        context.count_samples(weight)?;
+        context.count_samples(weight);
+        held.grow(weight, 0)?;
         cells.into_iter().for_each(|cell| builder.push_timed_sample(cell));
         builder.finish_series(labels.as_bytes());
         if builder.row_count().saturating_mul(grid.step_count()) >= BATCH_CELLS {
-            batches.push(builder.finish());
+            batches.push(with_bytes(builder.finish(), std::mem::replace(&mut held, context.hold(0, 0)?))?);
         }
     }
-    batches.push(builder.finish());
+    batches.push(with_bytes(builder.finish(), held)?);
     Ok(batches)
 }
 
@@ -253,7 +263,7 @@ impl SeriesSource for MemoryStore {
                 SelectForm::Steps { grid, lookback } => select_steps(&series, &matchers, (grid, lookback), context)?,
             }
         };
-        Ok(stream::iter(batches.into_iter().map(Ok)).boxed())
+        Ok(held_tables(batches).boxed())
     }
 
     async fn label_names(&self, request: &MetadataRequest, _context: &QueryContext) -> Result<Vec<String>, Error> {
