@@ -19,6 +19,9 @@ fn compile_protos() -> Result<(), Box<dyn Error>> {
     // gRPC reflection answers from this.
     std::fs::write(out.join("quiver_descriptors.bin"), files.encode_to_vec())?;
     tonic_prost_build::configure().bytes(".").compile_fds(files)?;
+    // Apart from those, or reflection would offer them.
+    let prometheus = protox::compile(["prometheus/remote.proto"], ["proto"])?;
+    tonic_prost_build::configure().compile_fds(prometheus)?;
     Ok(())
 }
 

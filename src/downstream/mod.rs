@@ -14,6 +14,7 @@ mod credentials;
 mod dial;
 mod http;
 mod http_client;
+pub mod prometheus_proto;
 mod response_error;
 mod select;
 mod target_url;
