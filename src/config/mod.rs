@@ -7,6 +7,7 @@
 //! ```
 
 mod duration;
+mod external_labels;
 mod global;
 mod http_client;
 mod http_header;
@@ -27,6 +28,7 @@ mod tls;
 mod yaml;
 
 pub use duration::parse_duration_ms;
+pub use external_labels::external_labels;
 pub use global::GlobalConfig;
 pub use http_client::{Auth, HttpClientConfig, SecretSource};
 pub use load::{CheckReport, LoadedConfig, check, load, load_with_warnings, parse, parse_with_environment};

@@ -69,7 +69,7 @@ struct Envelope<T> {
     infos: Option<Vec<String>>,
 }
 
-fn decode<T: for<'de> Deserialize<'de> + Default>(body: &[u8]) -> Result<ApiResponse<T>, DecodeError> {
+pub(super) fn decode<T: for<'de> Deserialize<'de> + Default>(body: &[u8]) -> Result<ApiResponse<T>, DecodeError> {
     let envelope: Envelope<T> = serde_json::from_slice(body).map_err(|error| locate(&error, body))?;
     let (status, data) = match envelope.status.as_deref() {
         Some("success") => {

@@ -5,8 +5,10 @@ mod gzip;
 mod json;
 mod label_json;
 mod series_builder;
+mod status_json;
 
 pub use error::DecodeError;
 pub use gzip::{ContentDecoder, ContentEncoding};
 pub use json::{DecodeLimits, DecodedResult, QueryResponse, QueryResponseDecoder, ResponseStatus};
 pub use label_json::{ApiResponse, decode_error_body, decode_metric_metadata, decode_series, decode_strings};
+pub use status_json::{BuildInfo, StatusConfig, decode_build_info, decode_status_config};
