@@ -64,7 +64,7 @@ async fn each_replica_alone_has_a_hole() {
         let store = server.store();
         let mut longest = 0;
         let mut previous: Option<i64> = None;
-        for batch in all_samples(store, end).await {
+        for batch in all_samples(store, end) {
             let table = quiver::model::SamplesTable::try_new(&batch).expect("samples");
             for time in table.series(0).0 {
                 longest = longest.max(previous.map_or(0, |previous| time - previous));
@@ -75,14 +75,11 @@ async fn each_replica_alone_has_a_hole() {
     }
 }
 
-async fn all_samples(store: &quiver::testing::MemoryStore, end: i64) -> Vec<arrow::record_batch::RecordBatch> {
-    use futures::TryStreamExt;
+fn all_samples(store: &quiver::testing::MemoryStore, end: i64) -> Vec<arrow::record_batch::RecordBatch> {
     use quiver::model::{Matcher, QueryContext, SelectForm, SelectRequest};
-    use quiver::scan::SeriesSource;
     let matchers = vec![Matcher::equal("__name__", "up"), Matcher::equal("instance", "shop-0:8080")];
     let form = SelectForm::Samples { start: TimestampMs(0), end: TimestampMs(end) };
-    let stream = store.select(0, &SelectRequest { matchers, form }, &QueryContext::default()).await.expect("selects");
-    stream.try_collect().await.expect("samples")
+    store.select(0, &SelectRequest { matchers, form }, &QueryContext::default()).expect("selects")
 }
 
 #[tokio::test]

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use quiver::config::{Auth, HttpClientConfig, PromxyConfig, Secret, SecretSource, ServerGroupConfig, StaticConfig};
+use quiver::downstream::SampleTimes;
 use quiver::error::{Error, ErrorKind};
 use quiver::model::{
     DurationMs, Labels, MatchOp, Matcher, MetadataRequest, QueryContext, SamplesTable, SelectForm, SelectRequest,
-    StepGrid, StepsTable, TimestampMs,
+    SeriesStream, StepGrid, StepsTable, TimestampMs,
 };
-use quiver::scan::{GroupsSource, SeriesSource};
+use quiver::scan::{GroupsSource, ScanRequest, SeriesSource};
 use quiver::servergroup::ServerGroupSet;
 use support::{Asked, Reply, Server, refusing_address};
 
@@ -48,13 +49,17 @@ fn up() -> SelectRequest {
 /// Labels and cells of each series: `{…} 1 _ 3`.
 async fn select(source: &GroupsSource, request: &SelectRequest, context: &QueryContext) -> Result<Vec<String>, Error> {
     let mut rows = Vec::new();
-    for part in 0..source.part_names().len() {
-        let mut batches = source.select_for_values(part, request, context).await?;
+    for mut batches in source.open(&ScanRequest::of_all(request.clone(), SampleTimes::StepTimes), context) {
         while let Some(batch) = batches.next().await.transpose()? {
             rows.extend(rows_of(&batch, &request.form));
         }
     }
     Ok(rows)
+}
+
+/// The stream of the first part.
+fn open_first(source: &GroupsSource, request: SelectRequest, sample_times: SampleTimes) -> SeriesStream {
+    source.open(&ScanRequest::of_all(request, sample_times), &QueryContext::default()).swap_remove(0)
 }
 
 fn rows_of(batch: &arrow::record_batch::RecordBatch, form: &SelectForm) -> Vec<String> {
@@ -339,7 +344,7 @@ async fn dropping_the_stream_hangs_up_on_the_servers() {
     for behaviour in [(|_: &Asked| Reply::Hang) as Behaviour, |_| Reply::Trickle] {
         let server = Server::start(behaviour).await;
         let source = source(vec![group(&[server.address()])]);
-        let stream = source.select(0, &up(), &QueryContext::default()).await.expect("starts");
+        let stream = open_first(&source, up(), SampleTimes::Needed);
         while server.asked().is_empty() {
             tokio::task::yield_now().await;
         }
@@ -380,13 +385,8 @@ async fn sample_times_of_a_lone_server_are_asked_for_only_where_they_are_read() 
     let source = source(vec![group(&[server.address()])]);
     for (sample_times_are_read, times, requests) in [(false, 60_000, 1), (true, 55_000, 2)] {
         let before = server.asked().len();
-        let context = QueryContext::default();
-        let request = up();
-        let mut batches = if sample_times_are_read {
-            source.select(0, &request, &context).await.expect("starts")
-        } else {
-            source.select_for_values(0, &request, &context).await.expect("starts")
-        };
+        let needs = if sample_times_are_read { SampleTimes::Needed } else { SampleTimes::StepTimes };
+        let mut batches = open_first(&source, up(), needs);
         let batch = batches.next().await.expect("one batch").expect("answers");
         assert_eq!(StepsTable::try_new(&batch).expect("a steps table").sample_time(0, 0), Some(times));
         assert_eq!(server.asked().len() - before, requests);
@@ -404,7 +404,7 @@ async fn without_a_fixed_metric_name_sample_times_come_from_raw_samples() {
     let (a, b) = (Server::start(body).await, Server::start(body).await);
     let request = steps_of(vec![Matcher::new("__name__", MatchOp::Regex, "u.")]);
     let source = source(vec![group(&[a.address(), b.address()])]);
-    let mut batches = source.select(0, &request, &QueryContext::default()).await.expect("starts");
+    let mut batches = open_first(&source, request, SampleTimes::Needed);
     let batch = batches.next().await.expect("one batch").expect("answers");
     let table = StepsTable::try_new(&batch).expect("a steps table");
     // The step evaluation decides presence: it may know of a stale marker that JSON cannot carry.

@@ -14,10 +14,10 @@ use hyper_util::rt::TokioExecutor;
 use parking_lot::Mutex;
 use quiver::error::Error;
 use quiver::model::{
-    Annotation, DurationMs, Labels, MetadataRequest, MetricMetadata, QueryContext, SelectRequest, TimestampMs,
+    Annotation, DurationMs, Labels, MetadataRequest, MetricMetadata, QueryContext, SeriesStream, TimestampMs,
 };
 use quiver::query::{EngineOptions, QueryEngine};
-use quiver::scan::{SelectorForm, SeriesSource, SeriesStream};
+use quiver::scan::{ScanRequest, SelectorForm, SeriesSource};
 use quiver::serve::grpc::proto::query_service_client::QueryServiceClient;
 use quiver::serve::grpc::proto::{self, ValueKind, query_response::Part};
 use quiver::serve::http::{ApiOptions, ApiState};
@@ -425,20 +425,23 @@ impl SeriesSource for Slow {
         SelectorForm::Samples
     }
 
-    async fn select(&self, _: usize, _: &SelectRequest, context: &QueryContext) -> Result<SeriesStream, Error> {
+    fn open(&self, _: &ScanRequest, context: &QueryContext) -> Vec<SeriesStream> {
         match self.mode {
             SlowMode::Warns => {
                 context.annotations.add(Annotation::warning("replica a failed"));
-                Ok(Box::pin(futures::stream::empty()))
+                vec![Box::pin(futures::stream::empty())]
             }
             SlowMode::Hangs => {
                 let signals = self.signals.lock().take();
-                let _tell = signals.map(|(started, ended)| {
+                let tell = signals.map(|(started, ended)| {
                     // The test may have ended already.
                     let _ = started.send(());
                     TellOnDrop(Some(ended))
                 });
-                std::future::pending().await
+                vec![Box::pin(futures::stream::once(async move {
+                    let _tell = tell;
+                    std::future::pending().await
+                }))]
             }
         }
     }

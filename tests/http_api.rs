@@ -27,10 +27,10 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use quiver::error::{Error, ErrorKind};
 use quiver::model::{
-    Annotation, DurationMs, Labels, MetadataRequest, MetricMetadata, QueryContext, SelectRequest, TimestampMs,
+    Annotation, DurationMs, Labels, MetadataRequest, MetricMetadata, QueryContext, SeriesStream, TimestampMs,
 };
 use quiver::query::{EngineOptions, QueryEngine};
-use quiver::scan::{SelectorForm, SeriesSource, SeriesStream};
+use quiver::scan::{ScanRequest, SelectorForm, SeriesSource};
 use quiver::serve::http::{ApiOptions, ApiState, ConfigStatus, CorsOrigin, LifecycleRequest, router};
 use quiver::testing::MemoryStore;
 use tower::ServiceExt;
@@ -74,13 +74,8 @@ impl SeriesSource for Source {
         self.0.selector_form()
     }
 
-    async fn select(
-        &self,
-        part: usize,
-        request: &SelectRequest,
-        context: &QueryContext,
-    ) -> Result<SeriesStream, Error> {
-        self.0.select(part, request, context).await
+    fn open(&self, scan: &ScanRequest, context: &QueryContext) -> Vec<SeriesStream> {
+        self.0.open(scan, context)
     }
 
     async fn label_names(&self, request: &MetadataRequest, context: &QueryContext) -> Result<Vec<String>, Error> {
@@ -418,13 +413,18 @@ impl SeriesSource for SlowSource {
         SelectorForm::Samples
     }
 
-    async fn select(&self, _: usize, request: &SelectRequest, context: &QueryContext) -> Result<SeriesStream, Error> {
-        let _told = TellWhenDropped(self.events.clone());
+    fn open(&self, scan: &ScanRequest, context: &QueryContext) -> Vec<SeriesStream> {
+        let told = TellWhenDropped(self.events.clone());
         let headers: Vec<_> = context.proxied_headers.iter().map(|(name, value)| format!("{name}={value}")).collect();
         self.events.send(format!("begun {}", headers.join(","))).expect("the test listens");
-        assert!(!request.matchers.iter().any(|matcher| matcher.value == "panic"), "a defect, provoked by a test");
-        self.release.acquire().await.expect("open").forget();
-        Ok(Box::pin(futures::stream::empty()))
+        assert!(!scan.select.matchers.iter().any(|matcher| matcher.value == "panic"), "a defect, provoked by a test");
+        let release = Arc::clone(&self.release);
+        let released = async move {
+            let _told = told;
+            release.acquire().await.expect("open").forget();
+            futures::stream::empty::<Result<arrow::record_batch::RecordBatch, Error>>()
+        };
+        vec![Box::pin(futures::StreamExt::flatten(futures::stream::once(released)))]
     }
 
     async fn label_names(&self, _: &MetadataRequest, _: &QueryContext) -> Result<Vec<String>, Error> {

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 
 use super::http_client::{ApiCall, BodySink, CallMethod, HttpClient};
 use super::response_error::{bad_answer, from_envelope, unavailable};
 use super::target_url::label_name_in_path;
-use super::{Downstream, SampleTimes, TargetUrl, select};
+use super::{Downstream, SampleTimes, Selected, TargetUrl, select};
 use crate::decode::{
     ApiResponse, DecodeError, DecodeLimits, DecodedResult, QueryResponse, QueryResponseDecoder, ResponseStatus,
     decode_metric_metadata, decode_series, decode_strings,
@@ -110,7 +109,7 @@ impl Downstream for HttpDownstream {
         request: &SelectRequest,
         sample_times: SampleTimes,
         context: &QueryContext,
-    ) -> Result<Vec<RecordBatch>, Error> {
+    ) -> Result<Selected, Error> {
         select::select(self, request, sample_times, context).await
     }
 

@@ -21,9 +21,8 @@ mod target_url;
 mod tls;
 
 use std::collections::BTreeMap;
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 
-use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 
 pub use self::http::HttpDownstream;
@@ -31,7 +30,7 @@ pub use http_client::HttpClient;
 pub use target_url::TargetUrl;
 
 use crate::error::Error;
-use crate::model::{Labels, MetadataRequest, MetricMetadata, QueryContext, SelectRequest};
+use crate::model::{Labels, MetadataRequest, MetricMetadata, QueryContext, SelectRequest, SeriesStream};
 
 /// Whether the own times of the samples behind the steps matter.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -42,22 +41,45 @@ pub enum SampleTimes {
     StepTimes,
 }
 
+/// Which table a server answers a selector with.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum SelectedForm {
+    /// Samples tables. Asked for [`SelectForm::Steps`](crate::model::SelectForm::Steps), raw samples with stale markers of
+    /// `first step - lookback < t ≤ last step`: whoever asked looks back himself.
+    Samples,
+    /// Tables of sparse steps (see [`SparseStepsBuilder`](crate::merge::SparseStepsBuilder)).
+    SparseSteps,
+}
+
+/// What one server answers to a selector.
+pub struct Selected {
+    /// What the tables are.
+    pub form: SelectedForm,
+    /// The series as they arrive, sorted by labels, each label set once. An error means that the server failed, however
+    /// much came before it: a stream that ends without one is the whole answer.
+    pub tables: SeriesStream,
+}
+
+impl Debug for Selected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Selected").field("form", &self.form).finish_non_exhaustive()
+    }
+}
+
 /// One server that can be asked.
 #[async_trait]
 pub trait Downstream: Debug + Send + Sync {
     /// Where it is.
     fn url(&self) -> &TargetUrl;
 
-    /// The series of one selector, in any order, a series in any number of rows: samples tables with `start < t ≤ end` for
-    /// [`SelectForm::Samples`](crate::model::SelectForm::Samples); tables of sparse steps (see
-    /// [`SparseStepsBuilder`](crate::merge::SparseStepsBuilder)) for [`SelectForm::Steps`](crate::model::SelectForm::Steps).
-    /// A whole answer or an error, never a part.
+    /// The series of one selector: samples with `start < t ≤ end` for
+    /// [`SelectForm::Samples`](crate::model::SelectForm::Samples), or what is at each step.
     async fn select(
         &self,
         request: &SelectRequest,
         sample_times: SampleTimes,
         context: &QueryContext,
-    ) -> Result<Vec<RecordBatch>, Error>;
+    ) -> Result<Selected, Error>;
 
     /// Label names, in any order.
     async fn label_names(&self, request: &MetadataRequest, context: &QueryContext) -> Result<Vec<String>, Error>;

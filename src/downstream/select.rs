@@ -14,12 +14,12 @@ use std::collections::HashMap;
 use arrow::record_batch::RecordBatch;
 use futures::{StreamExt, TryStreamExt};
 
-use super::SampleTimes;
 use super::http::{HttpDownstream, selector_text};
 use super::response_error::unavailable;
+use super::{SampleTimes, Selected, SelectedForm};
 use crate::decode::DecodedResult;
 use crate::error::Error;
-use crate::merge::{Samples, SparseStepsBuilder, sparse_steps_at_step_times};
+use crate::merge::{Samples, SparseStepsBuilder, TableForm, sort_replica, sparse_steps_at_step_times};
 use crate::model::{
     DurationMs, LabelsBuilder, LabelsRef, MatchOp, Matcher, QueryContext, SamplesTable, SamplesTableBuilder,
     SelectForm, SelectRequest, StepGrid, TimestampMs,
@@ -37,19 +37,25 @@ pub(super) async fn select(
     request: &SelectRequest,
     sample_times: SampleTimes,
     context: &QueryContext,
-) -> Result<Vec<RecordBatch>, Error> {
+) -> Result<Selected, Error> {
     let selector = selector_text(&request.matchers);
-    match request.form {
-        SelectForm::Samples { start, end } => select_samples(server, &selector, start, end, context).await,
+    let (form, table_form, tables) = match request.form {
+        SelectForm::Samples { start, end } => {
+            let tables = select_samples(server, &selector, start, end, context).await?;
+            (SelectedForm::Samples, TableForm::Samples, tables)
+        }
         SelectForm::Steps { grid, lookback } => {
             let steps = Steps { server, selector, grid, lookback, context };
-            match (sample_times, fixed_metric_name(&request.matchers)) {
-                (SampleTimes::StepTimes, _) => steps.at_step_times().await,
-                (SampleTimes::Needed, Some(name)) => steps.with_timestamp_function(name).await,
-                (SampleTimes::Needed, None) => steps.with_raw_samples().await,
-            }
+            let tables = match (sample_times, fixed_metric_name(&request.matchers)) {
+                (SampleTimes::StepTimes, _) => steps.at_step_times().await?,
+                (SampleTimes::Needed, Some(name)) => steps.with_timestamp_function(name).await?,
+                (SampleTimes::Needed, None) => steps.with_raw_samples().await?,
+            };
+            (SelectedForm::SparseSteps, TableForm::SparseSteps { grid }, tables)
         }
-    }
+    };
+    let sorted = sort_replica(table_form, tables)?;
+    Ok(Selected { form, tables: futures::stream::iter(sorted.into_iter().map(Ok)).boxed() })
 }
 
 /// The metric name that every series of the selector has.

@@ -18,4 +18,4 @@ pub use scrape_spacing::infer_anti_affinity_ms;
 pub use sparse_steps::{SparseStepsBuilder, sparse_steps_at_step_times};
 pub use started_sample::{MergeValue, StartedSample, StartedSamples, is_mixed_row, mixed_cells};
 pub use steps::{StepCell, merge_steps};
-pub use tables::{MergedTables, ReplicaTables, TableForm, check_replica, merge_tables};
+pub use tables::{MergedTables, ReplicaTables, TableForm, merge_tables, sort_replica};

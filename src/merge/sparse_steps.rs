@@ -38,6 +38,16 @@ impl SparseStepsBuilder {
         self.steps.finish_series(labels);
     }
 
+    /// How many finished series.
+    pub fn row_count(&self) -> usize {
+        self.steps.row_count()
+    }
+
+    /// How many steps, with those of the unfinished series.
+    pub fn sample_count(&self) -> usize {
+        self.steps.sample_count()
+    }
+
     /// The finished table; the builder is empty again.
     pub fn finish(&mut self) -> RecordBatch {
         let sample_times = Int64Array::from(std::mem::take(&mut self.sample_times));

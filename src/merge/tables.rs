@@ -3,7 +3,7 @@
 use arrow::record_batch::RecordBatch;
 
 use super::row_index::{RowIndex, RowPlace};
-use super::sparse_steps::SparseSteps;
+use super::sparse_steps::{SparseSteps, SparseStepsBuilder};
 use super::{
     MergePolicy, MergeValue, Samples, StartedSample, StartedSamples, StepCell, is_mixed_row, merge_samples,
     merge_steps, mixed_cells,
@@ -84,22 +84,54 @@ fn check_form(form: TableForm, table: &RecordBatch) -> Result<(), Error> {
     }
 }
 
-/// Can one replica's tables be merged at all? Fails on a series that contradicts itself and on a sample that lies on no step,
-/// so that the replica that said so can be left out, and not the whole answer. Costs a look at the labels, and with sparse
-/// steps at the times; only where a series stands in several rows is it a merge.
-pub fn check_replica(form: TableForm, batches: &[RecordBatch]) -> Result<(), Error> {
-    for table in batches {
+/// One server's tables in the order of labels, each label set once: what [`StreamMerge`](super::StreamMerge) reads. Tables that
+/// are so already pass untouched. Fails on a series that contradicts itself and on a sample that lies on no step, so that the
+/// replica that said so can be left out, and not the whole answer.
+pub fn sort_replica(form: TableForm, batches: Vec<RecordBatch>) -> Result<Vec<RecordBatch>, Error> {
+    for table in &batches {
         check_form(form, table)?;
         if let TableForm::SparseSteps { grid } = form {
             check_on_grid(grid, table)?;
         }
     }
-    if RowIndex::try_new(batches)?.has_each_series_once() {
-        return Ok(());
+    let index = RowIndex::try_new(&batches)?;
+    if index.is_in_place() {
+        return Ok(batches.into_iter().filter(|table| table.num_rows() > 0).collect());
     }
-    let replica = ReplicaTables { name: "its answer".to_owned(), batches: batches.to_vec() };
+    if let TableForm::SparseSteps { .. } = form {
+        return sort_sparse_steps(&batches, &index);
+    }
+    let replica = ReplicaTables { name: "its answer".to_owned(), batches };
     let policy = MergePolicy { anti_affinity_ms: 0, dynamic: false, prefer_max: false };
-    merge_tables(form, vec![replica], policy)?.try_for_each(|batch| batch.map(drop))
+    merge_tables(form, vec![replica], policy)?.collect()
+}
+
+fn sort_sparse_steps(batches: &[RecordBatch], index: &RowIndex) -> Result<Vec<RecordBatch>, Error> {
+    let views = batches.iter().map(SparseSteps::try_new).collect::<Result<Vec<_>, _>>()?;
+    let (mut sorted, mut builder, mut at) = (Vec::new(), SparseStepsBuilder::default(), 0);
+    let mut steps = Vec::new();
+    loop {
+        let rows = index.same_series(at);
+        let Some(first) = rows.first() else { break };
+        steps.clear();
+        rows.iter().for_each(|place| steps.extend(views[place.table as usize].steps(place.row as usize)));
+        // A grid that was asked in pieces comes piece by piece.
+        steps.sort_by_key(|(step_ms, ..)| *step_ms);
+        if steps.windows(2).any(|pair| pair[0].0 == pair[1].0) {
+            let labels = LabelsRef::new(index.labels(*first));
+            return Err(Error::execution(format!("the same series came twice with overlapping samples: {labels}")));
+        }
+        steps.iter().for_each(|(step_ms, value, time_ms)| builder.push_step(*step_ms, *value, *time_ms));
+        builder.finish_series(index.labels(*first));
+        at += rows.len();
+        if builder.sample_count() >= BATCH_CELLS || builder.row_count() >= BATCH_ROWS {
+            sorted.push(builder.finish());
+        }
+    }
+    if builder.row_count() > 0 {
+        sorted.push(builder.finish());
+    }
+    Ok(sorted)
 }
 
 fn check_on_grid(grid: StepGrid, table: &RecordBatch) -> Result<(), Error> {

@@ -16,6 +16,7 @@ mod samples_table;
 mod selector;
 mod series_request;
 mod series_schema;
+mod series_stream;
 mod staleness;
 mod step_grid;
 mod steps_table;
@@ -49,6 +50,7 @@ pub use series_schema::{
     samples_column, samples_schema, samples_timestamps, samples_type, step_count_of_type, steps_schema,
     timed_steps_schema, values_column, values_type,
 };
+pub use series_stream::SeriesStream;
 pub use staleness::{STALE_MARKER_BITS, is_stale, stale_marker};
 pub use step_grid::StepGrid;
 pub use steps_table::{StepCells, StepsTable, StepsTableBuilder};

@@ -16,9 +16,13 @@ use datafusion::physical_plan::{
     SendableRecordBatchStream,
 };
 use futures::StreamExt;
+use parking_lot::Mutex;
 
-use super::{SeriesColumn, SeriesSource};
-use crate::model::{QueryContext, SelectForm, SelectRequest, Selector, samples_schema, timed_steps_schema};
+use super::{ScanRequest, SeriesColumn, SeriesSource};
+use crate::downstream::SampleTimes;
+use crate::model::{
+    QueryContext, SelectForm, SelectRequest, Selector, SeriesStream, samples_schema, timed_steps_schema,
+};
 
 /// Batches that may wait for the operator above; more are not fetched ahead.
 const BATCHES_AHEAD: usize = 2;
@@ -33,6 +37,7 @@ pub struct DownstreamExec {
     context: QueryContext,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
+    opened: Mutex<OpenedParts>,
 }
 
 impl DownstreamExec {
@@ -57,7 +62,25 @@ impl DownstreamExec {
             context,
             properties: Arc::new(properties),
             metrics: ExecutionPlanMetricsSet::new(),
+            opened: Mutex::default(),
         }
+    }
+
+    /// All parts are asked when the first of them is executed.
+    fn open_part(&self, partition: usize, execution: &Arc<TaskContext>) -> SeriesStream {
+        let mut opened = self.opened.lock();
+        if let Some(stream) = opened.take(partition, execution) {
+            return stream;
+        }
+        let sample_times = match self.column {
+            SeriesColumn::Values => SampleTimes::StepTimes,
+            SeriesColumn::SampleTimes | SeriesColumn::ValuesAndTimes => SampleTimes::Needed,
+        };
+        let parts = execution.session_config().get_extension::<ScannedParts>().map(|parts| Arc::clone(&parts.0));
+        let scan = ScanRequest { select: self.request.clone(), sample_times, parts };
+        let streams = self.source.open(&scan, &self.context).into_iter().map(Some).collect();
+        *opened = OpenedParts { execution: Some(Arc::clone(execution)), streams };
+        opened.take(partition, execution).unwrap_or_else(|| futures::stream::empty().boxed())
     }
 
     /// How many parts are asked.
@@ -65,6 +88,34 @@ impl DownstreamExec {
         self.properties.partitioning.partition_count()
     }
 }
+
+/// The streams of one execution that nobody has taken yet. All partitions of an execution come with the same task context.
+#[derive(Default)]
+struct OpenedParts {
+    execution: Option<Arc<TaskContext>>,
+    streams: Vec<Option<SeriesStream>>,
+}
+
+impl fmt::Debug for OpenedParts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenedParts").field("count", &self.streams.len()).finish_non_exhaustive()
+    }
+}
+
+impl OpenedParts {
+    fn take(&mut self, partition: usize, execution: &Arc<TaskContext>) -> Option<SeriesStream> {
+        let is_same = self.execution.as_ref().is_some_and(|own| Arc::ptr_eq(own, execution));
+        let taken = is_same.then(|| self.streams.get_mut(partition)?.take()).flatten();
+        if self.streams.iter().all(Option::is_none) {
+            *self = Self::default();
+        }
+        taken
+    }
+}
+
+/// Which parts of a source an execution asks, one flag a part; an extension of its session config. Without it: all.
+#[derive(Clone, Debug)]
+pub struct ScannedParts(pub Arc<[bool]>);
 
 /// The table that a source answers a form with.
 fn schema_of(form: &SelectForm) -> SchemaRef {
@@ -120,22 +171,14 @@ impl ExecutionPlan for DownstreamExec {
         Ok(TreeNodeRecursion::Continue)
     }
 
-    fn execute(&self, partition: usize, _context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let mut builder = RecordBatchReceiverStreamBuilder::new(self.schema(), BATCHES_AHEAD);
         let sender = builder.tx();
-        let (source, request, context) = (Arc::clone(&self.source), self.request.clone(), self.context.clone());
-        let column = self.column;
+        let mut batches = self.open_part(partition, &context);
         let rows = BaselineMetrics::new(&self.metrics, partition);
         // Dropping the stream aborts the task, and with it the downstream requests.
         builder.spawn(async move {
             let external = |error| DataFusionError::External(Box::new(error));
-            let batches = match column {
-                SeriesColumn::Values => source.select_for_values(partition, &request, &context).await,
-                SeriesColumn::SampleTimes | SeriesColumn::ValuesAndTimes => {
-                    source.select(partition, &request, &context).await
-                }
-            };
-            let mut batches = batches.map_err(external)?;
             while let Some(batch) = batches.next().await {
                 let batch = batch.map_err(external)?;
                 rows.record_output(batch.num_rows());

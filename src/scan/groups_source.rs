@@ -7,10 +7,9 @@ use async_trait::async_trait;
 use futures::stream::{self, StreamExt};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{SelectorForm, SeriesSource, SeriesStream};
-use crate::downstream::SampleTimes;
+use super::{ScanRequest, SelectorForm, SeriesSource};
 use crate::error::Error;
-use crate::model::{Labels, MetadataRequest, MetricMetadata, QueryContext, SelectRequest};
+use crate::model::{Labels, MetadataRequest, MetricMetadata, QueryContext, SeriesStream};
 use crate::servergroup::ServerGroupSet;
 
 /// Reads from server groups over the HTTP API.
@@ -32,26 +31,11 @@ impl GroupsSource {
 }
 
 impl GroupsSource {
-    /// Begins to ask at once, and returns at once: failures come as the stream's first item. Dropping the stream ends the
-    /// requests.
-    fn begin(
-        &self,
-        part: usize,
-        request: &SelectRequest,
-        sample_times: SampleTimes,
-        context: &QueryContext,
-    ) -> Result<SeriesStream, Error> {
-        let Some(group) = self.set.groups().get(part).map(Arc::clone) else {
-            let is_the_empty_part = part == 0 && self.set.groups().is_empty();
-            return if is_the_empty_part {
-                Ok(stream::empty().boxed())
-            } else {
-                Err(Error::internal(format!("there is no part {part} of the server groups")))
-            };
-        };
-        let (request, context) = (request.clone(), context.clone());
+    fn begin(&self, part: usize, scan: &ScanRequest, context: &QueryContext) -> SeriesStream {
+        let Some(group) = self.set.groups().get(part).map(Arc::clone) else { return stream::empty().boxed() };
+        let (scan, context) = (scan.clone(), context.clone());
         let asked = AbortOnDropHandle::new(tokio::spawn(async move {
-            group.select(&request, sample_times, &context).await?.merge()
+            group.select(&scan.select, scan.sample_times, &context).await?.merge()
         }));
         let batches = stream::once(asked).flat_map(|joined| match joined {
             Ok(Ok(merged)) => stream::iter(merged).boxed(),
@@ -60,7 +44,7 @@ impl GroupsSource {
                 "asking a server group failed because of a defect in quiver; its log says where",
             )),
         });
-        Ok(batches.boxed())
+        batches.boxed()
     }
 }
 
@@ -82,22 +66,10 @@ impl SeriesSource for GroupsSource {
         SelectorForm::Steps
     }
 
-    async fn select(
-        &self,
-        part: usize,
-        request: &SelectRequest,
-        context: &QueryContext,
-    ) -> Result<SeriesStream, Error> {
-        self.begin(part, request, SampleTimes::Needed, context)
-    }
-
-    async fn select_for_values(
-        &self,
-        part: usize,
-        request: &SelectRequest,
-        context: &QueryContext,
-    ) -> Result<SeriesStream, Error> {
-        self.begin(part, request, SampleTimes::StepTimes, context)
+    fn open(&self, scan: &ScanRequest, context: &QueryContext) -> Vec<SeriesStream> {
+        let parts = 0..self.part_names().len();
+        let open = |part| if scan.wants(part) { self.begin(part, scan, context) } else { stream::empty().boxed() };
+        parts.map(open).collect()
     }
 
     async fn label_names(&self, request: &MetadataRequest, context: &QueryContext) -> Result<Vec<String>, Error> {

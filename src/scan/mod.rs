@@ -6,8 +6,8 @@ mod series_source;
 mod series_table;
 mod unite_series_exec;
 
-pub use downstream_exec::DownstreamExec;
+pub use downstream_exec::{DownstreamExec, ScannedParts};
 pub use groups_source::GroupsSource;
-pub use series_source::{SelectorForm, SeriesSource, SeriesStream};
+pub use series_source::{ScanRequest, SelectorForm, SeriesSource};
 pub use series_table::{SeriesColumn, SeriesTable};
 pub use unite_series_exec::UniteSeriesExec;

@@ -2,16 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::sync::Arc;
 
-use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
-use futures::stream::BoxStream;
 
+use crate::downstream::SampleTimes;
 use crate::error::Error;
-use crate::model::{Labels, MetadataRequest, MetricMetadata, QueryContext, SelectRequest};
-
-/// Batches of one table, sorted by labels, each label set once.
-pub type SeriesStream = BoxStream<'static, Result<RecordBatch, Error>>;
+use crate::model::{Labels, MetadataRequest, MetricMetadata, QueryContext, SelectRequest, SeriesStream};
 
 /// In which form a source answers a plain selector exactly.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
@@ -20,6 +17,30 @@ pub enum SelectorForm {
     Samples,
     /// As timed steps: whoever holds the samples has looked back already.
     Steps,
+}
+
+/// One leaf of a plan.
+#[derive(Clone, Debug)]
+pub struct ScanRequest {
+    /// What is asked for.
+    pub select: SelectRequest,
+    /// What the reader needs of the samples' own times beyond telling parts apart. Where he needs none, and nobody else can
+    /// hold the same series, a source may save itself a request and leave the times at the steps' own.
+    pub sample_times: SampleTimes,
+    /// Which parts are asked, one flag a part; `None`: all.
+    pub parts: Option<Arc<[bool]>>,
+}
+
+impl ScanRequest {
+    /// Asks all parts.
+    pub fn of_all(select: SelectRequest, sample_times: SampleTimes) -> Self {
+        Self { select, sample_times, parts: None }
+    }
+
+    /// Is a part asked?
+    pub fn wants(&self, part: usize) -> bool {
+        self.parts.as_ref().is_none_or(|parts| parts.get(part).copied().unwrap_or(false))
+    }
 }
 
 /// Holders of series. A part is a unit that is fetched on its own (a server group) and becomes a partition of the scan;
@@ -37,20 +58,9 @@ pub trait SeriesSource: Debug + Send + Sync {
         true
     }
 
-    /// Starts fetching one selector from one part.
-    async fn select(&self, part: usize, request: &SelectRequest, context: &QueryContext)
-    -> Result<SeriesStream, Error>;
-
-    /// As [`SeriesSource::select`], for a reader who will not look at the times of samples but to unite parts. Where nobody
-    /// else can hold the same series, a source may save itself a request and leave the times at the steps' own.
-    async fn select_for_values(
-        &self,
-        part: usize,
-        request: &SelectRequest,
-        context: &QueryContext,
-    ) -> Result<SeriesStream, Error> {
-        self.select(part, request, context).await
-    }
+    /// Begins to fetch one selector from all wanted parts at once, and returns at once: a stream for each part, in their order;
+    /// failures come as items. Parts that are not wanted give nothing. Dropping a stream ends its requests.
+    fn open(&self, scan: &ScanRequest, context: &QueryContext) -> Vec<SeriesStream>;
 
     /// Label names over all parts, sorted, unique.
     async fn label_names(&self, request: &MetadataRequest, context: &QueryContext) -> Result<Vec<String>, Error>;

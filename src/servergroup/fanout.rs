@@ -199,13 +199,12 @@ fn gravest_kind(failures: &[(TargetUrl, Error)]) -> ErrorKind {
 mod tests {
     use std::collections::BTreeMap;
 
-    use arrow::record_batch::RecordBatch;
     use async_trait::async_trait;
     use futures::FutureExt;
 
     use super::*;
     use crate::config::Scheme;
-    use crate::downstream::SampleTimes;
+    use crate::downstream::{SampleTimes, Selected};
     use crate::model::{Labels, MetadataRequest, MetricMetadata, SelectRequest};
 
     /// Has an address; the tests say themselves what it answers.
@@ -221,7 +220,7 @@ mod tests {
         fn url(&self) -> &TargetUrl {
             &self.0
         }
-        async fn select(&self, _: &SelectRequest, _: SampleTimes, _: &QueryContext) -> Result<Vec<RecordBatch>, Error> {
+        async fn select(&self, _: &SelectRequest, _: SampleTimes, _: &QueryContext) -> Result<Selected, Error> {
             not_asked()
         }
         async fn label_names(&self, _: &MetadataRequest, _: &QueryContext) -> Result<Vec<String>, Error> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt, try_join_all};
+use futures::stream::TryStreamExt;
 
 use super::added_labels::AddedLabels;
 use super::fanout::{Answer, FailurePolicy, FanOut, GroupName};
@@ -13,8 +14,7 @@ use crate::config::ServerGroupConfig;
 use crate::downstream::{Downstream, HttpClient, HttpDownstream, SampleTimes, TargetUrl};
 use crate::error::Error;
 use crate::merge::{
-    MergePolicy, MergedTables, ReplicaTables, TableForm, check_replica, merge_tables, unite_label_sets, unite_metadata,
-    unite_names,
+    MergePolicy, MergedTables, ReplicaTables, TableForm, merge_tables, unite_label_sets, unite_metadata, unite_names,
 };
 use crate::model::{
     Annotation, AnnotationSink, Labels, MetadataRequest, MetricMetadata, QueryContext, SelectForm, SelectRequest,
@@ -161,9 +161,8 @@ impl ServerGroup {
             let answers = self.ask_bucket(bucket, context, move |replica, context| {
                 let request = Arc::clone(&request);
                 async move {
-                    let tables = replica.select(&request, sample_times, &context).await?;
-                    check_replica(form, &tables)?;
-                    Ok(tables)
+                    let selected = replica.select(&request, sample_times, &context).await?;
+                    selected.tables.try_collect::<Vec<_>>().await
                 }
             });
             answers.await?.into_iter().map(|answer| self.with_added_labels(bucket, answer)).collect()

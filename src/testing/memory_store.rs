@@ -16,10 +16,10 @@ use super::{NotationError, SeriesNotation, TimedSample};
 use crate::error::Error;
 use crate::model::{
     CompiledMatchers, DurationMs, EncodedLabels, Held, Labels, LabelsRef, Matcher, MetadataRequest, MetricMetadata,
-    QueryContext, Sample, SamplesTableBuilder, SelectForm, SelectRequest, StepGrid, StepsTableBuilder, TableSize,
-    TimestampMs, held_tables, histogram_size,
+    QueryContext, Sample, SamplesTableBuilder, SelectForm, SelectRequest, SeriesStream, StepGrid, StepsTableBuilder,
+    TableSize, TimestampMs, held_tables, histogram_size,
 };
-use crate::scan::{SelectorForm, SeriesSource, SeriesStream};
+use crate::scan::{ScanRequest, SelectorForm, SeriesSource};
 
 /// A batch is cut when it holds this many samples or cells, so that even small tests see answers of several batches.
 const BATCH_CELLS: usize = 8_192;
@@ -239,6 +239,33 @@ fn select_steps(
     Ok(batches)
 }
 
+impl MemoryStore {
+    /// The series of one part that a request selects, sorted by labels.
+    pub fn select(
+        &self,
+        part: usize,
+        request: &SelectRequest,
+        context: &QueryContext,
+    ) -> Result<Vec<RecordBatch>, Error> {
+        let held = self.select_held(part, request, context)?;
+        Ok(held.into_iter().map(|(table, _)| table).collect())
+    }
+
+    fn select_held(
+        &self,
+        part: usize,
+        request: &SelectRequest,
+        context: &QueryContext,
+    ) -> Result<Vec<(RecordBatch, Held)>, Error> {
+        let matchers = compile(&request.matchers)?;
+        let series = self.part(part)?.series.read();
+        match request.form {
+            SelectForm::Samples { start, end } => select_samples(&series, &matchers, (start, end), context),
+            SelectForm::Steps { grid, lookback } => select_steps(&series, &matchers, (grid, lookback), context),
+        }
+    }
+}
+
 #[async_trait]
 impl SeriesSource for MemoryStore {
     fn part_names(&self) -> Vec<String> {
@@ -249,21 +276,15 @@ impl SeriesSource for MemoryStore {
         self.form
     }
 
-    async fn select(
-        &self,
-        part: usize,
-        request: &SelectRequest,
-        context: &QueryContext,
-    ) -> Result<SeriesStream, Error> {
-        let matchers = compile(&request.matchers)?;
-        let batches = {
-            let series = self.part(part)?.series.read();
-            match request.form {
-                SelectForm::Samples { start, end } => select_samples(&series, &matchers, (start, end), context)?,
-                SelectForm::Steps { grid, lookback } => select_steps(&series, &matchers, (grid, lookback), context)?,
+    fn open(&self, scan: &ScanRequest, context: &QueryContext) -> Vec<SeriesStream> {
+        let open = |part| {
+            let batches = if scan.wants(part) { self.select_held(part, &scan.select, context) } else { Ok(Vec::new()) };
+            match batches {
+                Ok(batches) => held_tables(batches).boxed(),
+                Err(error) => futures::stream::iter([Err(error)]).boxed(),
             }
         };
-        Ok(held_tables(batches).boxed())
+        (0..self.parts.len()).map(open).collect()
     }
 
     async fn label_names(&self, request: &MetadataRequest, _context: &QueryContext) -> Result<Vec<String>, Error> {
@@ -307,7 +328,6 @@ impl SeriesSource for MemoryStore {
 
 #[cfg(test)]
 mod tests {
-    use futures::TryStreamExt;
 
     use super::*;
     use crate::model::{MatchOp, SamplesTable, StepsTable};
@@ -329,15 +349,15 @@ mod tests {
         SelectForm::Samples { start: TimestampMs(start_min * 60_000), end: TimestampMs(end_min * 60_000) }
     }
 
-    async fn select(store: &MemoryStore, request: &SelectRequest) -> Result<Vec<RecordBatch>, Error> {
-        store.select(0, request, &QueryContext::default()).await?.try_collect().await
+    fn select(store: &MemoryStore, request: &SelectRequest) -> Result<Vec<RecordBatch>, Error> {
+        store.select(0, request, &QueryContext::default())
     }
 
     /// One line a series; `value@minutes` for samples (floats, then histograms), `value@minutes` or `_` a step for steps.
     async fn selected(store: &MemoryStore, form: SelectForm) -> Result<Vec<String>, Error> {
         let text = |sample: Sample, time: i64| format!("{}@{}", SequenceValue::from(sample), time / 60_000);
         let mut lines = Vec::new();
-        for batch in select(store, &request("x", form.clone())).await? {
+        for batch in select(store, &request("x", form.clone()))? {
             if matches!(form, SelectForm::Samples { .. }) {
                 let table = SamplesTable::try_new(&batch)?;
                 for row in 0..table.row_count() {
@@ -418,7 +438,7 @@ mod tests {
         for form in forms {
             let select = async |samples_max| {
                 let context = QueryContext::new(None, samples_max);
-                let answer = store.select(0, &request("x", form.clone()), &context).await;
+                let answer = store.select(0, &request("x", form.clone()), &context);
                 answer.map(|_| context.samples_loaded()).map_err(|error| error.kind())
             };
             assert_eq!(select(22).await, Ok(22));
@@ -435,7 +455,7 @@ mod tests {
             .append_to_part(0, &series.labels, series.started_samples(TimestampMs(0), MINUTE, &offsets))
             .expect("in order");
         let starts = async |from: i64| {
-            let batches = select(&store, &request("x", window(from, 9))).await.expect("answers");
+            let batches = select(&store, &request("x", window(from, 9))).expect("answers");
             let table = SamplesTable::try_new(&batches[0]).expect("samples");
             let histograms = table.histograms().row(0).expect("readable");
             (table.start_times(0).map(<[i64]>::to_vec), histograms.first().and_then(|item| item.start_time))
@@ -451,15 +471,12 @@ mod tests {
         for at in 0..30 {
             store.load(&[&format!("x{{n=\"{at:02}\"}} 1x999")], TimestampMs(1), DurationMs(1)).expect("valid");
         }
-        let batches = select(&store, &request("x", window(0, 10))).await.expect("answers");
+        let batches = select(&store, &request("x", window(0, 10))).expect("answers");
         assert!(batches.len() > 2);
         let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
         assert_eq!(rows, 30);
         let budget = QueryContext::new(None, 29_999);
-        assert!(
-            store.select(0, &request("x", window(0, 10)), &budget).await.is_err(),
-            "30,000 samples are over the budget"
-        );
+        assert!(store.select(0, &request("x", window(0, 10)), &budget).is_err(), "30,000 samples are over the budget");
     }
 
     #[test]
