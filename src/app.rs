@@ -125,6 +125,7 @@ impl App {
             lookback: flags.query_lookback_delta,
             timeout: flags.query_timeout,
             samples_max: flags.query_max_samples,
+            mode: flags.query_mode,
             features,
             ..EngineOptions::default()
         };

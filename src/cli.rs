@@ -9,7 +9,7 @@ use clap::error::ErrorKind as ClapErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::config::parse_duration_ms;
-use crate::model::DurationMs;
+use crate::model::{DurationMs, EvaluationMode};
 use crate::serve::http::{CorsOrigin, check_paths};
 use crate::syntax::Features;
 use crate::telemetry::{LogFormat, LogLevel};
@@ -176,6 +176,10 @@ pub struct ServeFlags {
     #[arg(long = "query.max-samples", value_name = "COUNT", default_value = "50000000",
           value_parser = clap::value_parser!(u64).range(1..))]
     pub query_max_samples: u64,
+
+    /// Where queries are evaluated: exact, pushdown, trust or auto; a server group's own mode wins
+    #[arg(long = "query.mode", value_name = "MODE", default_value = "auto")]
+    pub query_mode: EvaluationMode,
 
     /// How far a selector looks back for a sample
     #[arg(long = "query.lookback-delta", value_name = "DURATION", default_value = "5m", value_parser = parse_lookback)]
@@ -524,6 +528,7 @@ mod tests {
             query.lookback-delta=5m
             query.max-concurrency=-1
             query.max-samples=50000000
+            query.mode=auto
             query.timeout=2m
             remote-read.max-concurrency=
             rules.alert.for-grace-period=
@@ -587,6 +592,7 @@ mod tests {
             ("--query.timeout=-5s", "\"-5s\" is negative"),
             ("--query.lookback-delta=0s", "must be more than zero"),
             ("--query.max-samples=0", "0 is not in"),
+            ("--query.mode=fast", "\"fast\" is not a mode, write exact, pushdown, trust or auto"),
             ("--query.max-concurrency=-2", "must be -1 or from 1"),
             ("--query.max-concurrency=0", "must be -1 or from 1"),
             ("--web.cors.origin=(", "error parsing regexp"),

@@ -2,16 +2,19 @@
 
 mod annotation;
 mod duration;
+mod evaluation_mode;
 mod go_regex;
 mod held_tables;
 mod labels;
 mod labels_hash;
 mod matcher;
+mod md5;
 mod memory_budget;
 mod metric_metadata;
 mod native_histogram;
 mod query_context;
 mod query_value;
+mod relabel;
 mod samples_table;
 mod selector;
 mod series_request;
@@ -25,6 +28,7 @@ mod timestamp;
 
 pub use annotation::{Annotation, AnnotationKind, AnnotationSink};
 pub use duration::{DurationMs, ParseDurationError};
+pub use evaluation_mode::{EvaluationMode, UnknownEvaluationMode};
 pub use go_regex::{GoRegex, GoRegexError};
 pub use held_tables::{held_tables, hold_tables};
 pub use labels::{
@@ -42,6 +46,7 @@ pub use native_histogram::{
 };
 pub use query_context::QueryContext;
 pub use query_value::QueryValue;
+pub use relabel::{RelabelAction, RelabelRule, relabel};
 pub use samples_table::{SamplesTable, SamplesTableBuilder};
 pub use selector::{Selector, format_label_name, quote_label_value};
 pub use series_request::{MetadataRequest, SelectForm, SelectRequest};

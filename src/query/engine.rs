@@ -34,6 +34,8 @@ pub struct EngineOptions {
     pub samples_max: u64,
     /// Gated PromQL features that are on (`--enable-feature`).
     pub features: crate::syntax::Features,
+    /// Where expressions are evaluated, unless a server group says otherwise (`--query.mode`). Default: the cheaper way.
+    pub mode: crate::model::EvaluationMode,
     /// Rules that may rewrite plans. Default: all.
     pub rules: Rules,
 }
@@ -45,6 +47,7 @@ impl Default for EngineOptions {
             default_subquery_step: DurationMs(60_000),
             timeout: Duration::from_secs(120),
             samples_max: 50_000_000,
+            mode: crate::model::EvaluationMode::default(),
             features: crate::syntax::Features::default(),
             rules: Rules::default(),
         }
