@@ -4,13 +4,6 @@ use super::problem::{Problems, quote};
 use super::section::Item;
 use crate::model::{Labels, LabelsBuilder};
 
-/// Labels that Prometheus' discovery reads as instructions; promxy obeys them too, we do not yet.
-const TARGET_INSTRUCTIONS: [(&str, &str); 3] = [
-    ("__address__", "write the address under targets"),
-    ("__scheme__", "use scheme of the server group"),
-    ("__path_prefix__", "use path_prefix of the server group"),
-];
-
 /// Labels that end up on series: every name is checked, values are taken as written.
 pub(super) fn read_labels(item: &Item<'_>, problems: &mut Problems) -> Labels {
     let mut labels = LabelsBuilder::default();
@@ -25,17 +18,23 @@ pub(super) fn read_labels(item: &Item<'_>, problems: &mut Problems) -> Labels {
     labels.finish()
 }
 
-/// Labels of targets: as [`read_labels`], but names that begin with `__` are for discovery and are dropped.
-pub(super) fn read_target_labels(item: &Item<'_>, problems: &mut Problems) -> Labels {
+/// Labels of targets: as [`read_labels`], and names that begin with `__` are for relabelling, where
+/// there is any.
+pub(super) fn read_target_labels(item: &Item<'_>, has_relabelling: bool, problems: &mut Problems) -> Labels {
     let mut labels = LabelsBuilder::default();
     for entry in item.entries(problems) {
-        let instruction = TARGET_INSTRUCTIONS.iter().find(|(name, _)| *name == entry.key());
-        if let Some((_, instead)) = instruction {
-            entry.error(problems, format!("is not built yet in this version of Quiver, {instead}"));
-        } else if entry.key().starts_with("__") {
-            entry.warn(problems, "has no effect: labels that begin with \"__\" are not labels of series");
-        } else {
-            read_label(&entry, &mut labels, problems);
+        match entry.key() {
+            "__address__" => entry.warn(problems, "has no effect: targets say what the address is"),
+            name if name.starts_with("__param_") || name == "__metrics_path__" => {
+                entry.warn(problems, "has no effect: it is for scraping, use query_params or path_prefix");
+                read_label(&entry, &mut labels, problems);
+            }
+            name => {
+                if name.starts_with("__") && !has_relabelling && !matches!(name, "__scheme__" | "__path_prefix__") {
+                    entry.warn(problems, "has no effect: labels that begin with \"__\" are not labels of series");
+                }
+                read_label(&entry, &mut labels, problems);
+            }
         }
     }
     labels.finish()

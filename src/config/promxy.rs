@@ -7,7 +7,8 @@ use super::global::{GLOBAL_KEYS, read_global};
 use super::known_keys::{Key, KeyTable};
 use super::problem::{Problems, quote};
 use super::section::{Item, Section};
-use super::server_group::{SERVER_GROUP_KEYS, ServerGroupConfig, read_server_group};
+use super::server_group::{ServerGroupConfig, read_server_group};
+use super::server_group_keys::SERVER_GROUP_KEYS;
 
 /// `promxy`: the servers behind us.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

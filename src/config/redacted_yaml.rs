@@ -1,16 +1,19 @@
 //! A config as YAML with every default and no secret: what `/api/v1/status/config` shows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::http_client::{Auth, HttpClientConfig, SecretSource};
+use super::label_filter::LabelFilterConfig;
+use super::relabel::MetricsRelabel;
 use super::secret::{REDACTED, Secret};
-use super::server_group::{ServerGroupConfig, StaticConfig};
+use super::server_group::{NativeHistogramConfig, ServerGroupConfig, StaticConfig};
+use super::time_range::{AbsoluteTimeRange, RelativeTimeRange};
 use super::tls::TlsConfig;
 use super::{Config, GlobalConfig};
-use crate::model::{DurationMs, Labels};
+use crate::model::{DurationMs, Labels, RelabelRule};
 
 impl Config {
     /// The whole config as YAML: keys of the file, defaults filled in, every secret as `<secret>`. Reads back as the same
@@ -53,6 +56,11 @@ fn group_yaml(group: &ServerGroupConfig) -> Yaml {
         ("name", group.name.clone().map(Yaml::Text)),
         ("static_configs", Some(Yaml::List(group.static_configs.iter().map(static_yaml).collect()))),
         ("labels", Some(labels(&group.labels))),
+        ("relabel_configs", list(&group.relabel_configs, relabel_yaml)),
+        ("metrics_relabel_configs", list(&group.metrics_relabel_configs, metrics_relabel_yaml)),
+        ("inject_matchers", list(&group.inject_matchers, |matcher| Yaml::Text(matcher.to_string()))),
+        ("label_filter", group.label_filter.as_ref().map(label_filter_yaml)),
+        ("disjoint", Some(bare(group.disjoint))),
         ("scheme", Some(bare(group.scheme))),
         ("path_prefix", Some(Yaml::Text(group.path_prefix.clone()))),
         ("query_params", Some(secrets(&group.query_params))),
@@ -60,6 +68,13 @@ fn group_yaml(group: &ServerGroupConfig) -> Yaml {
         ("anti_affinity", Some(duration_ms(group.anti_affinity))),
         ("anti_affinity_dynamic", Some(bare(group.anti_affinity_dynamic))),
         ("prefer_max", Some(bare(group.prefer_max))),
+        ("mode", group.mode.map(bare)),
+        ("remote_read", group.remote_read.map(bare)),
+        ("remote_read_path", Some(Yaml::Text(group.remote_read_path.clone()))),
+        ("native_histogram", group.native_histogram.as_ref().map(native_histogram_yaml)),
+        ("relative_time_range", group.relative_time_range.as_ref().map(relative_time_range_yaml)),
+        ("absolute_time_range", group.absolute_time_range.as_ref().map(absolute_time_range_yaml)),
+        ("align_query_range_with_step", Some(bare(group.align_query_range_with_step))),
         ("timeout", Some(duration(group.timeout.unwrap_or_default()))),
         ("max_idle_conns_per_host", Some(bare(group.max_idle_conns_per_host))),
         ("idle_conn_timeout", Some(duration(group.idle_conn_timeout))),
@@ -67,6 +82,70 @@ fn group_yaml(group: &ServerGroupConfig) -> Yaml {
         ("downgrade_error", Some(bare(group.downgrade_error))),
         ("http_client", Some(http_client_yaml(&group.http_client))),
     ])
+}
+
+/// A list where there is anything in it.
+fn list<T>(items: &[T], item_yaml: impl Fn(&T) -> Yaml) -> Option<Yaml> {
+    (!items.is_empty()).then(|| Yaml::List(items.iter().map(item_yaml).collect()))
+}
+
+fn texts<'a>(texts: impl Iterator<Item = &'a String>) -> Yaml {
+    Yaml::List(texts.cloned().map(Yaml::Text).collect())
+}
+
+fn relabel_yaml(rule: &RelabelRule) -> Yaml {
+    let default = RelabelRule::default();
+    let unless = |text: &str, default: &str| (text != default).then(|| Yaml::Text(text.to_owned()));
+    section([
+        ("action", Some(bare(rule.action.as_str()))),
+        ("source_labels", (!rule.source_labels.is_empty()).then(|| texts(rule.source_labels.iter()))),
+        ("separator", unless(&rule.separator, &default.separator)),
+        ("regex", unless(rule.regex.pattern(), default.regex.pattern())),
+        ("modulus", (rule.modulus != 0).then(|| bare(rule.modulus))),
+        ("target_label", unless(&rule.target_label, "")),
+        ("replacement", unless(&rule.replacement, &default.replacement)),
+    ])
+}
+
+fn metrics_relabel_yaml(rule: &MetricsRelabel) -> Yaml {
+    let has_target = !rule.target_label.is_empty();
+    section([
+        ("action", Some(bare(rule.action.as_str()))),
+        ("source_label", Some(Yaml::Text(rule.source_label.clone()))),
+        ("target_label", has_target.then(|| Yaml::Text(rule.target_label.clone()))),
+    ])
+}
+
+fn label_filter_yaml(filter: &LabelFilterConfig) -> Yaml {
+    let is_dynamic = !filter.dynamic_labels.is_empty();
+    let values = |all: &BTreeMap<String, BTreeSet<String>>| {
+        let sections = all.iter().map(|(name, values)| (name.clone(), texts(values.iter()))).collect();
+        (!all.is_empty()).then_some(Yaml::Section(sections))
+    };
+    section([
+        ("dynamic_labels", is_dynamic.then(|| texts(filter.dynamic_labels.iter()))),
+        ("sync_interval", Some(duration(filter.sync_interval.unwrap_or_default()))),
+        ("sync_lookback", Some(duration_ms(filter.sync_lookback.unwrap_or_default()))),
+        ("static_labels_include", values(&filter.static_labels_include)),
+        ("static_labels_exclude", values(&filter.static_labels_exclude)),
+        ("on_sync_error", is_dynamic.then(|| bare(filter.on_sync_error.as_str()))),
+    ])
+}
+
+fn native_histogram_yaml(config: &NativeHistogramConfig) -> Yaml {
+    let refresh = duration(config.metadata_refresh);
+    section([("metadata_refresh", Some(refresh)), ("allow_lossy", Some(bare(config.allow_lossy)))])
+}
+
+fn relative_time_range_yaml(range: &RelativeTimeRange) -> Yaml {
+    let truncate = Some(bare(range.truncate));
+    section([("start", range.start.map(duration_ms)), ("end", range.end.map(duration_ms)), ("truncate", truncate)])
+}
+
+/// Times as seconds, the form that loses nothing.
+fn absolute_time_range_yaml(range: &AbsoluteTimeRange) -> Yaml {
+    let truncate = Some(bare(range.truncate));
+    section([("start", range.start.map(bare)), ("end", range.end.map(bare)), ("truncate", truncate)])
 }
 
 fn static_yaml(config: &StaticConfig) -> Yaml {
@@ -279,6 +358,41 @@ mod tests {
     }
 
     #[test]
+    fn every_key_about_series_and_samples_reads_back_as_itself() {
+        let file = r#"
+promxy:
+  server_groups:
+    - static_configs: [{targets: ['a:1'], labels: {__scheme__: https, __tmp: x}}]
+      relabel_configs:
+        - {action: replace, source_labels: [__tmp, y], separator: "\n", regex: '(\d+)"', target_label: '${1}', replacement: ''}
+        - {action: hashmod, source_labels: [__tmp], modulus: 18446744073709551615, target_label: shard}
+        - {action: labelkeep, regex: '__.*|shard'}
+        - {action: dropequal, source_labels: [a.b], target_label: "1 2"}
+      metrics_relabel_configs:
+        - {action: replace, source_label: a, target_label: b}
+        - {action: labeldrop, source_label: a}
+      inject_matchers: ['a=~"\"|\n"', '"b.c"!="d"']
+      label_filter:
+        dynamic_labels: [job]
+        sync_interval: 5m
+        sync_lookback: 1d
+        static_labels_include: {job: ["1", null-ish], dc: []}
+        static_labels_exclude: {job: ["~"]}
+        on_sync_error: closed
+      disjoint: true
+      mode: pushdown
+      remote_read: false
+      remote_read_path: x/y
+      native_histogram: {metadata_refresh: 1s}
+      relative_time_range: {start: -1h30m, end: 5ms, truncate: true}
+      absolute_time_range: {start: -1.5, end: 2026-01-31T12:00:00.25Z}
+      align_query_range_with_step: true
+"#;
+        let config = parse(file, "f").map(|loaded| loaded.config).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(reread(&config), Ok(config));
+    }
+
+    #[test]
     fn every_secret_shows_as_secret_and_everything_else_as_it_is() {
         let file = "
 promxy:
@@ -304,6 +418,7 @@ promxy:
                 labels:
                   sg: a
                   zone: "007"
+                disjoint: false
                 scheme: http
                 path_prefix: ""
                 query_params:
@@ -313,6 +428,8 @@ promxy:
                 anti_affinity: 10s
                 anti_affinity_dynamic: false
                 prefer_max: false
+                remote_read_path: api/v1/read
+                align_query_range_with_step: false
                 timeout: 1s500ms
                 max_idle_conns_per_host: 1000
                 idle_conn_timeout: 5m
@@ -330,6 +447,7 @@ promxy:
                   - "a:1"
                   labels: {}
                 labels: {}
+                disjoint: false
                 scheme: http
                 path_prefix: ""
                 query_params: {}
@@ -337,6 +455,8 @@ promxy:
                 anti_affinity: 10s
                 anti_affinity_dynamic: false
                 prefer_max: false
+                remote_read_path: api/v1/read
+                align_query_range_with_step: false
                 timeout: 0s
                 max_idle_conns_per_host: 1000
                 idle_conn_timeout: 5m

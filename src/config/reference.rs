@@ -5,17 +5,26 @@ use std::fmt::Write;
 use super::global::GLOBAL_KEYS;
 use super::http_client::{AUTHORIZATION_KEYS, BASIC_AUTH_KEYS, HTTP_CLIENT_KEYS};
 use super::known_keys::KeyTable;
+use super::label_filter::LABEL_FILTER_KEYS;
 use super::promxy::{PROMXY_KEYS, ROOT_KEYS};
-use super::server_group::{SERVER_GROUP_KEYS, STATIC_CONFIG_KEYS};
+use super::relabel::{METRICS_RELABEL_KEYS, RELABEL_KEYS};
+use super::server_group_keys::{NATIVE_HISTOGRAM_KEYS, SERVER_GROUP_KEYS, STATIC_CONFIG_KEYS};
+use super::time_range::{ABSOLUTE_TIME_RANGE_KEYS, RELATIVE_TIME_RANGE_KEYS};
 use super::tls::TLS_KEYS;
 
 /// All sections, from the top of the file down.
-static TABLES: [&KeyTable; 9] = [
+static TABLES: [&KeyTable; 15] = [
     &ROOT_KEYS,
     &GLOBAL_KEYS,
     &PROMXY_KEYS,
     &SERVER_GROUP_KEYS,
     &STATIC_CONFIG_KEYS,
+    &RELABEL_KEYS,
+    &METRICS_RELABEL_KEYS,
+    &LABEL_FILTER_KEYS,
+    &RELATIVE_TIME_RANGE_KEYS,
+    &ABSOLUTE_TIME_RANGE_KEYS,
+    &NATIVE_HISTOGRAM_KEYS,
     &HTTP_CLIENT_KEYS,
     &BASIC_AUTH_KEYS,
     &AUTHORIZATION_KEYS,
@@ -70,7 +79,9 @@ fn write_section(table: &KeyTable, page: &mut String) -> std::fmt::Result {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Config, ServerGroupConfig, parse};
+    use crate::config::{
+        Config, LabelFilterConfig, NativeHistogramConfig, RelativeTimeRange, ServerGroupConfig, parse,
+    };
 
     /// The lines that lead to a section, and how deep its keys are.
     fn wrap(table: &KeyTable, example: &str) -> String {
@@ -80,11 +91,15 @@ mod tests {
             "global" => ("global:\n".to_owned(), 2),
             "promxy" => ("promxy:\n".to_owned(), 2),
             "promxy.server_groups[]" => ("promxy:\n  server_groups:\n  -\n".to_owned(), 4),
-            "promxy.server_groups[].static_configs[]" => {
-                ("promxy:\n  server_groups:\n  - static_configs:\n    -\n".to_owned(), 6)
-            }
             "promxy.server_groups[].http_client" => (client.to_owned(), 6),
-            title => (format!("{client}      {}:\n", title.rsplit('.').next().unwrap_or_default()), 8),
+            title if title.starts_with("promxy.server_groups[].http_client.") => {
+                (format!("{client}      {}:\n", title.rsplit('.').next().unwrap_or_default()), 8)
+            }
+            title => {
+                let key = title.rsplit('.').next().unwrap_or_default();
+                let (key, item) = key.strip_suffix("[]").map_or((key, ""), |key| (key, "    -\n"));
+                (format!("promxy:\n  server_groups:\n  - {key}:\n{item}"), 6)
+            }
         };
         let lines: Vec<String> = example.lines().map(|line| format!("{}{line}", " ".repeat(indent))).collect();
         format!("{head}{}\n", lines.join("\n"))
@@ -109,7 +124,12 @@ mod tests {
     #[test]
     fn the_defaults_of_the_page_are_the_defaults_of_the_code() {
         let mut config = Config::default();
-        config.promxy.server_groups.push(ServerGroupConfig::default());
+        config.promxy.server_groups.push(ServerGroupConfig {
+            label_filter: Some(LabelFilterConfig::default()),
+            native_histogram: Some(NativeHistogramConfig::default()),
+            relative_time_range: Some(RelativeTimeRange::default()),
+            ..ServerGroupConfig::default()
+        });
         let text = config.to_yaml_redacted();
         let words = [
             "none",

@@ -6,14 +6,19 @@ use std::time::Duration;
 
 use super::http_client::{Auth, HTTP_CLIENT_KEYS, HttpClientConfig, read_http_client, read_wait};
 use super::http_header::read_headers;
-use super::known_keys::{Key, KeyTable};
+use super::label_filter::{LabelFilterConfig, read_label_filter};
 use super::labels::{read_labels, read_target_labels};
+use super::matcher_text::parse_matchers;
 use super::problem::{Problems, quote};
+use super::relabel::{MetricsRelabel, read_metrics_relabel, read_relabel_rule};
 use super::secret::Secret;
 use super::section::{Item, Section};
+use super::server_group_keys::{NATIVE_HISTOGRAM_KEYS, SERVER_GROUP_KEYS, STATIC_CONFIG_KEYS};
+use super::target::check_path_prefix;
 use super::target_address::check_target_address;
+use super::time_range::{AbsoluteTimeRange, RelativeTimeRange, read_absolute_time_range, read_relative_time_range};
 use super::tls::TlsConfig;
-use crate::model::{DurationMs, Labels};
+use crate::model::{DurationMs, EvaluationMode, Labels, Matcher, RelabelRule};
 
 /// One server group: targets that hold the same data (an HA group), and how to ask them.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -24,6 +29,16 @@ pub struct ServerGroupConfig {
     pub static_configs: Vec<StaticConfig>,
     /// Added to every returned series, over any label of the same name; also routes queries.
     pub labels: Labels,
+    /// Run over the labels of every target; see [`ServerGroupConfig::target`].
+    pub relabel_configs: Vec<RelabelRule>,
+    /// Run over the labels of every returned series; queries are turned round to match.
+    pub metrics_relabel_configs: Vec<MetricsRelabel>,
+    /// Added to every selector that is sent. Patterns compile.
+    pub inject_matchers: Vec<Matcher>,
+    /// Selectors that cannot match are not sent.
+    pub label_filter: Option<LabelFilterConfig>,
+    /// The group says that no other group holds any series of it.
+    pub disjoint: bool,
     /// http by default.
     pub scheme: Scheme,
     /// Path before `/api/v1/…`: empty, or with a leading and without a trailing slash.
@@ -38,6 +53,20 @@ pub struct ServerGroupConfig {
     pub anti_affinity_dynamic: bool,
     /// Of two samples that stand for one scrape, take the larger.
     pub prefer_max: bool,
+    /// How the group takes part in queries; `None`: as the whole program does.
+    pub mode: Option<EvaluationMode>,
+    /// Whether raw samples are fetched by remote read; `None`: where the target speaks it.
+    pub remote_read: Option<bool>,
+    /// Path of remote read below `path_prefix`, without slashes around it. Default `api/v1/read`.
+    pub remote_read_path: String,
+    /// Accepted, without effect.
+    pub native_histogram: Option<NativeHistogramConfig>,
+    /// When the group has samples, seen from now.
+    pub relative_time_range: Option<RelativeTimeRange>,
+    /// When the group has samples; with a relative range, both must hold.
+    pub absolute_time_range: Option<AbsoluteTimeRange>,
+    /// The servers move the start of range queries to a multiple of their step.
+    pub align_query_range_with_step: bool,
     /// Longest wait for the head of a response; none by default.
     pub timeout: Option<Duration>,
     /// Idle connections kept for each target. Default 1000.
@@ -59,6 +88,11 @@ impl Default for ServerGroupConfig {
             name: None,
             static_configs: Vec::new(),
             labels: Labels::default(),
+            relabel_configs: Vec::new(),
+            metrics_relabel_configs: Vec::new(),
+            inject_matchers: Vec::new(),
+            label_filter: None,
+            disjoint: false,
             scheme: Scheme::Http,
             path_prefix: String::new(),
             query_params: BTreeMap::new(),
@@ -66,6 +100,13 @@ impl Default for ServerGroupConfig {
             anti_affinity: DurationMs(10_000),
             anti_affinity_dynamic: false,
             prefer_max: false,
+            mode: None,
+            remote_read: None,
+            remote_read_path: "api/v1/read".to_owned(),
+            native_histogram: None,
+            relative_time_range: None,
+            absolute_time_range: None,
+            align_query_range_with_step: false,
             timeout: None,
             max_idle_conns_per_host: 1000,
             idle_conn_timeout: Duration::from_secs(300),
@@ -76,13 +117,21 @@ impl Default for ServerGroupConfig {
     }
 }
 
+/// promxy's `native_histogram`: read, without effect.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct NativeHistogramConfig {
+    /// How often promxy asks which metrics are histograms.
+    pub metadata_refresh: Duration,
+    /// Whether promxy may read histograms over the query API.
+    pub allow_lossy: bool,
+}
+
 /// Targets that share labels.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct StaticConfig {
     /// `host:port`, `host`, `[v6]:port`.
     pub targets: Vec<String>,
-    /// Added to the series of these targets, unless the group's `labels` name them too. Names that begin with `__` have
-    /// been dropped: they tell discovery something, they are not labels of series.
+    /// The targets' labels as discovered; `relabel_configs` see them. Names that begin with `__` are not for series.
     pub labels: Labels,
 }
 
@@ -112,219 +161,30 @@ impl fmt::Display for Scheme {
     }
 }
 
-/// The keys of a server group.
-pub static SERVER_GROUP_KEYS: KeyTable = KeyTable {
-    title: "promxy.server_groups[]",
-    about: "One set of Prometheus servers that hold the same data (a high-availability group). Quiver asks all of them \
-            and merges what they answer. Servers that hold different data belong into different groups.",
-    keys: &[
-        Key {
-            name: "name",
-            form: "text",
-            default: "none",
-            about: "What the group is called in logs, errors and metrics. Two groups should not share a name.",
-            example: "name: eu-west",
-        },
-        Key {
-            name: "static_configs",
-            form: "list of sections",
-            default: "empty",
-            about: "The targets of the group. A group without targets answers nothing, with a warning at start.",
-            example: "static_configs: [{targets: [\"prom-a:9090\", \"prom-b:9090\"]}]",
-        },
-        Key {
-            name: "labels",
-            form: "label names and values",
-            default: "empty",
-            about: "Added to every series of the group, over any label of the same name. A query that asks for another \
-                    value of such a label never reaches the group. Give groups that hold different data different labels.",
-            example: "labels: {region: eu-west}",
-        },
-        Key {
-            name: "scheme",
-            form: "http or https",
-            default: "http",
-            about: "How the targets are spoken to.",
-            example: "scheme: https",
-        },
-        Key {
-            name: "path_prefix",
-            form: "path",
-            default: "empty",
-            about: "Stands before `/api/v1/…` in every request, as Prometheus' own `--web.route-prefix`.",
-            example: "path_prefix: /prometheus",
-        },
-        Key {
-            name: "query_params",
-            form: "names and secret texts",
-            default: "empty",
-            about: "Added to the query string of every request. Values are shown nowhere: tokens are often among them.",
-            example: "query_params: {nocache: \"1\"}",
-        },
-        Key {
-            name: "http_headers",
-            form: "names and secret texts",
-            default: "empty",
-            about: "Set on every request. Values are shown nowhere. Headers of the connection and of the body, such as \
-                    `Host` and `Content-Type`, cannot be set.",
-            example: "http_headers: {X-Scope-OrgID: tenant-1}",
-        },
-        Key {
-            name: "anti_affinity",
-            form: "duration",
-            default: "10s",
-            about: "How long one replica must have had no sample before the sample of another fills in. Replicas scrape at \
-                    different moments; without this both samples of one scrape would show up. Set it to about the \
-                    scrape interval. Quiver counts milliseconds where promxy rounds down to whole seconds.",
-            example: "anti_affinity: 15s",
-        },
-        Key {
-            name: "anti_affinity_dynamic",
-            form: "true or false",
-            default: "false",
-            about: "Find that length from the samples of each series instead. For groups in which scrape intervals differ.",
-            example: "anti_affinity_dynamic: true",
-        },
-        Key {
-            name: "prefer_max",
-            form: "true or false",
-            default: "false",
-            about: "Of two replicas' samples that stand for one scrape, take the larger. Helps where a \
-                    replica that restarted reports too small values; wrong where small values are the true ones.",
-            example: "prefer_max: true",
-        },
-        Key {
-            name: "timeout",
-            form: "duration",
-            default: "none",
-            about: "Longest wait for the head of a target's response. `0s` is no limit of its own; the query's still holds.",
-            example: "timeout: 30s",
-        },
-        Key {
-            name: "max_idle_conns_per_host",
-            form: "whole number",
-            default: "1000",
-            about: "Idle connections kept for each target. Each costs a file descriptor here and there.",
-            example: "max_idle_conns_per_host: 100",
-        },
-        Key {
-            name: "idle_conn_timeout",
-            form: "duration",
-            default: "5m",
-            about: "How long an idle connection is kept. Below the target's own limit, so that it is never the target that \
-                    closes a connection just as a request goes out.",
-            example: "idle_conn_timeout: 1m",
-        },
-        Key {
-            name: "ignore_error",
-            form: "true or false",
-            default: "false",
-            about: "When the whole group fails, answer without it and say nothing. Answers are then short without a sign.",
-            example: "ignore_error: true",
-        },
-        Key {
-            name: "downgrade_error",
-            form: "true or false",
-            default: "false",
-            about: "When the whole group fails, answer without it and add a warning. With `ignore_error`, that one wins.",
-            example: "downgrade_error: true",
-        },
-        Key {
-            name: "http_client",
-            form: "section",
-            default: "no credentials",
-            about: "Connections, credentials, TLS.",
-            example: "http_client: {dial_timeout: 1s}",
-        },
-    ],
-    not_built: &[
-        ("absolute_time_range", ""),
-        ("align_query_range_with_step", ""),
-        ("azure_sd_configs", USE_STATIC),
-        ("consul_sd_configs", USE_STATIC),
-        ("digitalocean_sd_configs", USE_STATIC),
-        ("dns_sd_configs", USE_STATIC),
-        ("docker_sd_configs", USE_STATIC),
-        ("dockerswarm_sd_configs", USE_STATIC),
-        ("ec2_sd_configs", USE_STATIC),
-        ("eureka_sd_configs", USE_STATIC),
-        ("file_sd_configs", USE_STATIC),
-        ("gce_sd_configs", USE_STATIC),
-        ("hetzner_sd_configs", USE_STATIC),
-        ("http_sd_configs", USE_STATIC),
-        ("inject_matchers", ""),
-        ("ionos_sd_configs", USE_STATIC),
-        ("kubernetes_sd_configs", USE_STATIC),
-        ("kuma_sd_configs", USE_STATIC),
-        ("label_filter", ""),
-        ("lightsail_sd_configs", USE_STATIC),
-        ("linode_sd_configs", USE_STATIC),
-        ("marathon_sd_configs", USE_STATIC),
-        ("metrics_relabel_configs", ""),
-        ("native_histogram", ""),
-        ("nerve_sd_configs", USE_STATIC),
-        ("nomad_sd_configs", USE_STATIC),
-        ("openstack_sd_configs", USE_STATIC),
-        ("ovhcloud_sd_configs", USE_STATIC),
-        ("puppetdb_sd_configs", USE_STATIC),
-        ("relabel_configs", "set scheme, path_prefix and labels of the server group"),
-        ("relative_time_range", ""),
-        ("remote_read", "take it out: raw samples are fetched over the query API"),
-        ("scaleway_sd_configs", USE_STATIC),
-        ("serverset_sd_configs", USE_STATIC),
-        ("stackit_sd_configs", USE_STATIC),
-        ("triton_sd_configs", USE_STATIC),
-        ("uyuni_sd_configs", USE_STATIC),
-        ("vultr_sd_configs", USE_STATIC),
-    ],
-    inert: &[
-        ("max_idle_conns", "idle connections are limited for each target by max_idle_conns_per_host"),
-        ("remote_read_path", "remote read is not built yet in this version of Quiver"),
-    ],
-};
-
-const USE_STATIC: &str = "list the targets under static_configs";
-
-/// The keys of an item of `static_configs`.
-pub static STATIC_CONFIG_KEYS: KeyTable = KeyTable {
-    title: "promxy.server_groups[].static_configs[]",
-    about: "Targets that are known by name.",
-    keys: &[
-        Key {
-            name: "targets",
-            form: "list of host:port",
-            default: "empty",
-            about: "Addresses without scheme and path. Without a port, that of the scheme is used.",
-            example: "targets: [\"prom-a:9090\", \"[2001:db8::1]:9090\"]",
-        },
-        Key {
-            name: "labels",
-            form: "label names and values",
-            default: "empty",
-            about: "Added to the series of these targets only; the group's `labels` win over them. Replicas must have the \
-                    same labels, or their series are not merged.",
-            example: "labels: {rack: r1}",
-        },
-    ],
-    not_built: &[],
-    inert: &[],
-};
-
 /// One item of `server_groups`.
 pub(super) fn read_server_group(item: &Item<'_>, problems: &mut Problems) -> ServerGroupConfig {
     let section = Section::open(item, &SERVER_GROUP_KEYS, &[&HTTP_CLIENT_KEYS, &STATIC_CONFIG_KEYS], problems);
+    let errors_before = problems.errors.len();
     let name = section.get("name").and_then(|item| item.text(problems)).filter(|name| !name.is_empty());
     let mut group = ServerGroupConfig { name, ..ServerGroupConfig::default() };
     if let Some(item) = section.get("static_configs") {
-        group.static_configs = item.items(problems).iter().map(|item| read_static_config(item, problems)).collect();
+        let has_relabelling = section.get("relabel_configs").is_some();
+        let configs = item.items(problems);
+        group.static_configs = configs.iter().map(|item| read_static_config(item, has_relabelling, problems)).collect();
     }
     if let Some(item) = section.get("labels") {
         group.labels = read_labels(item, problems);
     }
+    read_label_keys(&section, &mut group, problems);
     read_address_keys(&section, &mut group, problems);
     read_merge_keys(&section, &mut group, problems);
+    read_sample_keys(&section, &mut group, problems);
     read_connection_keys(&section, &mut group, problems);
     check_group(item, &section, &group, problems);
+    // Where a key is wrong already, what comes of it says nothing new.
+    if problems.errors.len() == errors_before {
+        check_targets(&section, &group, problems);
+    }
     group
 }
 
@@ -343,6 +203,70 @@ fn read_address_keys(section: &Section<'_>, group: &mut ServerGroupConfig, probl
     }
 }
 
+fn read_label_keys(section: &Section<'_>, group: &mut ServerGroupConfig, problems: &mut Problems) {
+    if let Some(item) = section.get("relabel_configs") {
+        let rules = item.items(problems);
+        group.relabel_configs = rules.iter().filter_map(|item| read_relabel_rule(item, problems)).collect();
+    }
+    if let Some(item) = section.get("metrics_relabel_configs") {
+        let rules = item.items(problems);
+        group.metrics_relabel_configs = rules.iter().filter_map(|item| read_metrics_relabel(item, problems)).collect();
+    }
+    for item in section.get("inject_matchers").map(|item| item.items(problems)).unwrap_or_default() {
+        let Some(text) = item.text(problems) else { continue };
+        match parse_matchers(&text) {
+            Ok(matchers) => group.inject_matchers.extend(matchers),
+            Err(message) => item.error(problems, message),
+        }
+    }
+    group.label_filter = section.get("label_filter").map(|item| read_label_filter(item, problems));
+}
+
+/// Where the samples of the group are, and how they are fetched.
+fn read_sample_keys(section: &Section<'_>, group: &mut ServerGroupConfig, problems: &mut Problems) {
+    if let Some(item) = section.get("mode") {
+        let parsed = item.text(problems).map(|text| text.parse::<EvaluationMode>());
+        match parsed {
+            Some(Ok(mode)) => group.mode = Some(mode),
+            Some(Err(error)) => item.error(problems, error.to_string()),
+            None => {}
+        }
+    }
+    group.remote_read = section.get("remote_read").and_then(|item| item.truth(problems));
+    if let Some(item) = section.get("remote_read_path") {
+        match read_path_prefix(item, problems) {
+            Some(path) if path.is_empty() => item.error(problems, "is empty, write for example \"api/v1/read\""),
+            Some(path) => group.remote_read_path = path.trim_start_matches('/').to_owned(),
+            None => {}
+        }
+        if group.remote_read == Some(false) {
+            item.warn(problems, "has no effect: remote_read is false");
+        }
+    }
+    group.native_histogram = section.get("native_histogram").map(|item| read_native_histogram(item, problems));
+    group.relative_time_range = section.get("relative_time_range").map(|item| read_relative_time_range(item, problems));
+    group.absolute_time_range = section.get("absolute_time_range").map(|item| read_absolute_time_range(item, problems));
+    if let Some(truth) = section.get("align_query_range_with_step").and_then(|item| item.truth(problems)) {
+        group.align_query_range_with_step = truth;
+    }
+}
+
+fn read_native_histogram(item: &Item<'_>, problems: &mut Problems) -> NativeHistogramConfig {
+    let section = Section::open(item, &NATIVE_HISTOGRAM_KEYS, &[], problems);
+    let metadata_refresh = section.get("metadata_refresh").and_then(|item| item.duration(problems));
+    let allow_lossy = section.get("allow_lossy").and_then(|item| item.truth(problems));
+    let config = NativeHistogramConfig {
+        metadata_refresh: metadata_refresh.unwrap_or_default(),
+        allow_lossy: allow_lossy.unwrap_or_default(),
+    };
+    if config != NativeHistogramConfig::default() {
+        let text = "has no effect and is not needed: remote read carries native histograms whole, and what a server \
+                    gives only in part is said in the answer";
+        item.warn(problems, text);
+    }
+    config
+}
+
 fn read_merge_keys(section: &Section<'_>, group: &mut ServerGroupConfig, problems: &mut Problems) {
     if let Some(window) = section.get("anti_affinity").and_then(|item| item.duration_ms(problems)) {
         group.anti_affinity = window;
@@ -350,6 +274,7 @@ fn read_merge_keys(section: &Section<'_>, group: &mut ServerGroupConfig, problem
     for (key, place) in [
         ("anti_affinity_dynamic", &mut group.anti_affinity_dynamic),
         ("prefer_max", &mut group.prefer_max),
+        ("disjoint", &mut group.disjoint),
         ("ignore_error", &mut group.ignore_error),
         ("downgrade_error", &mut group.downgrade_error),
     ] {
@@ -402,7 +327,35 @@ fn check_group(item: &Item<'_>, section: &Section<'_>, group: &ServerGroupConfig
     }
 }
 
-fn read_static_config(item: &Item<'_>, problems: &mut Problems) -> StaticConfig {
+/// What the targets of the file become under `relabel_configs`.
+fn check_targets(section: &Section<'_>, group: &ServerGroupConfig, problems: &mut Problems) {
+    let rules = section.get("relabel_configs");
+    for rule in &group.relabel_configs {
+        let target = rule.target_label.as_str();
+        if let Some(item) = rules
+            && (target.starts_with("__param_") || target == "__metrics_path__")
+        {
+            item.warn(problems, format!("{target} has no effect: it is for scraping, use query_params or path_prefix"));
+        }
+    }
+    let Some(item) = rules.or(section.get("static_configs")) else { return };
+    let mut is_every_one_dropped = true;
+    for discovered in group.static_targets() {
+        match group.target(&discovered) {
+            Ok(target) => is_every_one_dropped &= target.is_none(),
+            Err(message) => {
+                is_every_one_dropped = false;
+                let address = discovered.get("__address__").unwrap_or_default();
+                item.error(problems, format!("target {}: {message}", quote(address)));
+            }
+        }
+    }
+    if is_every_one_dropped && group.static_targets().next().is_some() {
+        item.warn(problems, "relabel_configs drop every target, the group answers nothing");
+    }
+}
+
+fn read_static_config(item: &Item<'_>, has_relabelling: bool, problems: &mut Problems) -> StaticConfig {
     let section = Section::open(item, &STATIC_CONFIG_KEYS, &[&SERVER_GROUP_KEYS], problems);
     let mut config = StaticConfig::default();
     let mut seen = HashSet::new();
@@ -417,7 +370,7 @@ fn read_static_config(item: &Item<'_>, problems: &mut Problems) -> StaticConfig 
         }
     }
     if let Some(item) = section.get("labels") {
-        config.labels = read_target_labels(item, problems);
+        config.labels = read_target_labels(item, has_relabelling, problems);
     }
     config
 }
@@ -437,21 +390,7 @@ fn read_group_scheme(item: &Item<'_>, problems: &mut Problems) -> Option<Scheme>
 /// With a leading slash and without a trailing one; promxy adds the leading one too.
 fn read_path_prefix(item: &Item<'_>, problems: &mut Problems) -> Option<String> {
     let text = item.text(problems)?;
-    if text.contains(['?', '#']) {
-        item.error(problems, "a path cannot hold a query, use query_params");
-        return None;
-    }
-    if let Some(odd) = text
-        .chars()
-        .find(|c| !c.is_ascii_graphic() || matches!(c, '"' | '<' | '>' | '\\' | '^' | '`' | '{' | '|' | '}'))
-    {
-        item.error(problems, format!("{} holds {odd:?}, which must be percent-encoded in a path", quote(&text)));
-        return None;
-    }
-    match text.trim_matches('/') {
-        "" => Some(String::new()),
-        path => Some(format!("/{path}")),
-    }
+    check_path_prefix(&text).map_err(|message| item.error(problems, message)).ok()
 }
 
 fn read_query_params(item: &Item<'_>, problems: &mut Problems) -> BTreeMap<String, Secret> {

@@ -74,12 +74,12 @@ impl ServerGroup {
         let in_group = |error: Error| error.in_context(GroupName { ordinal, name: config.name.clone() });
         let client = Arc::new(HttpClient::try_new(config).map_err(in_group)?);
         let mut targets = Vec::new();
-        for static_config in &config.static_configs {
-            for address in &static_config.targets {
-                let url = TargetUrl::try_new(config.scheme, address, &config.path_prefix).map_err(in_group)?;
-                let downstream = Arc::new(HttpDownstream::new(Arc::clone(&client), url));
-                targets.push(GroupTarget { labels: static_config.labels.clone(), downstream });
-            }
+        for discovered in config.static_targets() {
+            let target = config.target(&discovered).map_err(|text| in_group(Error::bad_data(text)))?;
+            let Some(target) = target else { continue };
+            let url = TargetUrl::try_new(target.scheme, &target.address, &target.path_prefix).map_err(in_group)?;
+            let downstream = Arc::new(HttpDownstream::new(Arc::clone(&client), url));
+            targets.push(GroupTarget { labels: target.labels, downstream });
         }
         Ok(Self::with_targets(ordinal, config, targets))
     }
