@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 
 use super::http_client::{ApiCall, BodySink, CallMethod, HttpClient};
 use super::response_error::{bad_answer, from_envelope, unavailable};
@@ -21,6 +22,9 @@ use crate::model::{
 
 /// Answers of names, values, label sets and metadata are read whole; none may be larger than this when decompressed.
 const METADATA_BODY_BYTES_MAX: usize = 512 * 1024 * 1024;
+
+/// What was decoded is counted here, as long as it is in memory.
+pub(super) type Guards = Mutex<Vec<Held>>;
 
 /// One server, asked over its HTTP API. The client is shared by the targets of a group.
 #[derive(Clone, Debug)]
@@ -42,10 +46,11 @@ impl HttpDownstream {
         time: TimestampMs,
         lookback_delta: Option<String>,
         context: &QueryContext,
+        guards: &Guards,
     ) -> Result<DecodedResult, Error> {
         let mut params = vec![("query", expression.to_owned()), ("time", time.to_string())];
         params.extend(lookback_delta.map(|lookback| ("lookback_delta", lookback)));
-        self.query("api/v1/query", params, context).await
+        self.query("api/v1/query", params, context, guards).await
     }
 
     /// `/api/v1/query_range`: the values of an expression on a grid.
@@ -55,6 +60,7 @@ impl HttpDownstream {
         grid: StepGrid,
         lookback_delta: Option<String>,
         context: &QueryContext,
+        guards: &Guards,
     ) -> Result<DecodedResult, Error> {
         let mut params = vec![
             ("query", expression.to_owned()),
@@ -64,7 +70,7 @@ impl HttpDownstream {
             ("step", TimestampMs(grid.step().0).to_string()),
         ];
         params.extend(lookback_delta.map(|lookback| ("lookback_delta", lookback)));
-        self.query("api/v1/query_range", params, context).await
+        self.query("api/v1/query_range", params, context, guards).await
     }
 
     async fn query(
@@ -72,6 +78,7 @@ impl HttpDownstream {
         path: &str,
         params: Vec<(&'static str, String)>,
         context: &QueryContext,
+        guards: &Guards,
     ) -> Result<DecodedResult, Error> {
         // The query's own budget bounds the samples.
         let limits = DecodeLimits { samples_max: usize::MAX, ..DecodeLimits::default() };
@@ -80,6 +87,7 @@ impl HttpDownstream {
         let call = ApiCall { method: CallMethod::Post, path: path.to_owned(), params };
         self.client.call(&self.url, &call, context, &mut sink).await?;
         let response = sink.decoder.finish().map_err(bad_answer)?;
+        guards.lock().push(sink.held);
         take_result(response, context)
     }
 

@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use arrow::record_batch::RecordBatch;
 use futures::{StreamExt, TryStreamExt};
 
-use super::http::{HttpDownstream, selector_text};
+use super::http::{Guards, HttpDownstream, selector_text};
 use super::response_error::unavailable;
 use super::{SampleTimes, Selected, SelectedForm};
 use crate::decode::DecodedResult;
@@ -22,7 +22,7 @@ use crate::error::Error;
 use crate::merge::{Samples, SparseStepsBuilder, TableForm, sort_replica, sparse_steps_at_step_times};
 use crate::model::{
     DurationMs, LabelsBuilder, LabelsRef, MatchOp, Matcher, QueryContext, SamplesTable, SamplesTableBuilder,
-    SelectForm, SelectRequest, StepGrid, TimestampMs,
+    SelectForm, SelectRequest, StepGrid, TimestampMs, held_tables,
 };
 
 /// Prometheus refuses grids of more steps. Longer ones are asked in pieces.
@@ -39,13 +39,14 @@ pub(super) async fn select(
     context: &QueryContext,
 ) -> Result<Selected, Error> {
     let selector = selector_text(&request.matchers);
+    let guards = Guards::default();
     let (form, table_form, tables) = match request.form {
         SelectForm::Samples { start, end } => {
-            let tables = select_samples(server, &selector, start, end, context).await?;
+            let tables = select_samples(server, &selector, start, end, context, &guards).await?;
             (SelectedForm::Samples, TableForm::Samples, tables)
         }
         SelectForm::Steps { grid, lookback } => {
-            let steps = Steps { server, selector, grid, lookback, context };
+            let steps = Steps { server, selector, grid, lookback, context, guards: &guards };
             let tables = match (sample_times, fixed_metric_name(&request.matchers)) {
                 (SampleTimes::StepTimes, _) => steps.at_step_times().await?,
                 (SampleTimes::Needed, Some(name)) => steps.with_timestamp_function(name).await?,
@@ -55,7 +56,10 @@ pub(super) async fn select(
         }
     };
     let sorted = sort_replica(table_form, tables)?;
-    Ok(Selected { form, tables: futures::stream::iter(sorted.into_iter().map(Ok)).boxed() })
+    // What was decoded is gone or among the sorted tables.
+    drop(guards);
+    let counted = sorted.into_iter().map(|table| context.hold_table(&table).map(|held| (table, held)));
+    Ok(Selected { form, tables: held_tables(counted.collect::<Result<Vec<_>, Error>>()?).boxed() })
 }
 
 /// The metric name that every series of the selector has.
@@ -73,13 +77,14 @@ async fn select_samples(
     start: TimestampMs,
     end: TimestampMs,
     context: &QueryContext,
+    guards: &Guards,
 ) -> Result<Vec<RecordBatch>, Error> {
     let range = end - start;
     if range.0 <= 0 {
         return Ok(Vec::new());
     }
     let expression = format!("{selector}[{}ms]", range.0);
-    match server.query_instant(&expression, end, None, context).await? {
+    match server.query_instant(&expression, end, None, context, guards).await? {
         DecodedResult::Matrix(tables) => tables.into_iter().map(|table| within(table, start, end)).collect(),
         other => Err(another_result(&other, "matrix")),
     }
@@ -126,6 +131,7 @@ struct Steps<'a> {
     grid: StepGrid,
     lookback: DurationMs,
     context: &'a QueryContext,
+    guards: &'a Guards,
 }
 
 impl Steps<'_> {
@@ -152,7 +158,7 @@ impl Steps<'_> {
 
     async fn with_raw_samples(&self) -> Result<Vec<RecordBatch>, Error> {
         let (start, end) = (self.grid.start() - self.lookback, self.grid.last());
-        let raw = select_samples(self.server, &self.selector, start, end, self.context);
+        let raw = select_samples(self.server, &self.selector, start, end, self.context, self.guards);
         let (values, raw) = tokio::try_join!(self.evaluate(&self.selector), raw)?;
         let mut known = SampleTimeIndex::default();
         for table in &raw {
@@ -209,13 +215,14 @@ impl Steps<'_> {
             let lookback_delta = lookback_delta.clone();
             async move {
                 if piece.step_count() == 1 {
-                    let answer = self.server.query_instant(expression, piece.start(), lookback_delta, self.context);
+                    let answer =
+                        self.server.query_instant(expression, piece.start(), lookback_delta, self.context, self.guards);
                     return match answer.await? {
                         DecodedResult::Vector(tables) => Ok(tables),
                         other => Err(another_result(&other, "vector")),
                     };
                 }
-                match self.server.query_range(expression, piece, lookback_delta, self.context).await? {
+                match self.server.query_range(expression, piece, lookback_delta, self.context, self.guards).await? {
                     DecodedResult::Matrix(tables) => Ok(tables),
                     other => Err(another_result(&other, "matrix")),
                 }

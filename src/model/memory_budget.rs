@@ -211,6 +211,11 @@ impl Held {
         Self { budget: Arc::clone(budget), samples: 0, bytes: 0 }
     }
 
+    /// Where this guard counts.
+    pub fn budget(&self) -> &Arc<QueryBudget> {
+        &self.budget
+    }
+
     /// Samples that this guard holds.
     pub fn samples(&self) -> usize {
         usize::try_from(self.samples).unwrap_or(usize::MAX)

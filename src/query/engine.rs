@@ -3,17 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::record_batch::RecordBatch;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::{ExecutionPlan, displayable};
+use datafusion::physical_plan::{ExecutionPlan, displayable, execute_stream};
 use datafusion::physical_planner::PhysicalPlanner;
+use futures::TryStreamExt;
 
-use super::collect::{query_error, samples_value, scalar_value, vector_value};
+use super::collect::{Collected, query_error};
+use super::limits::shared_runtime;
 use super::session::{Rules, physical_planner, session_state};
 use crate::error::{Error, ErrorKind};
-use crate::model::{Annotation, DurationMs, QueryContext, QueryValue, StepGrid, TimestampMs};
+use crate::model::{
+    Annotation, DurationMs, Held, ProcessBudget, QueryContext, QueryLimits, QueryValue, StepGrid, TimestampMs,
+};
 use crate::promql::{PlanOptions, PlannedQuery, PlannedValue, plan_query};
 use crate::scan::SeriesSource;
 use crate::syntax::{ValueType, parse};
@@ -30,8 +33,12 @@ pub struct EngineOptions {
     pub default_subquery_step: DurationMs,
     /// At most so long may a query take. Default 2 m.
     pub timeout: Duration,
-    /// At most so many samples may a query load. Default 50 million.
+    /// At most so many samples may a query hold at a time. Default 50 million.
     pub samples_max: u64,
+    /// At most so many bytes may a query hold at a time; 0 is no limit. Default none.
+    pub query_bytes_max: u64,
+    /// The memory of all queries; shared by all engines of a process. Default without limit.
+    pub memory: Arc<ProcessBudget>,
     /// Gated PromQL features that are on (`--enable-feature`).
     pub features: crate::syntax::Features,
     /// Where expressions are evaluated, unless a server group says otherwise (`--query.mode`). Default: the cheaper way.
@@ -48,6 +55,8 @@ impl Default for EngineOptions {
             timeout: Duration::from_secs(120),
             samples_max: 50_000_000,
             mode: crate::model::EvaluationMode::default(),
+            query_bytes_max: 0,
+            memory: Arc::default(),
             features: crate::syntax::Features::default(),
             rules: Rules::default(),
         }
@@ -66,7 +75,7 @@ pub struct QueryOptions {
 }
 
 /// A value with what was noted on the way.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct QueryResult {
     /// The value.
     pub value: QueryValue,
@@ -74,6 +83,12 @@ pub struct QueryResult {
     pub annotations: Vec<Annotation>,
     /// Samples that were read from the source.
     pub samples_loaded: u64,
+    /// The most samples that the query held at a time.
+    pub peak_samples: u64,
+    /// The most bytes that the query held at a time.
+    pub peak_bytes: u64,
+    /// Counts the tables of the value, one guard a table, in their order. Whoever lets a table go drops its guard.
+    pub held: Vec<Held>,
 }
 
 /// Evaluates PromQL over a source of series. Cheap to clone.
@@ -87,7 +102,7 @@ pub struct QueryEngine {
 impl QueryEngine {
     /// An engine over a source.
     pub fn new(source: Arc<dyn SeriesSource>, options: EngineOptions) -> Self {
-        Self { source, options: Arc::new(options), runtime: Arc::new(RuntimeEnv::default()) }
+        Self { source, options: Arc::new(options), runtime: Arc::new(shared_runtime()) }
     }
 
     /// The source it reads from.
@@ -103,7 +118,9 @@ impl QueryEngine {
     /// A context for one request: deadline, sample budget, headers.
     pub fn context(&self, options: &QueryOptions) -> QueryContext {
         let timeout = options.timeout.map_or(self.options.timeout, |asked| asked.min(self.options.timeout));
-        let mut context = QueryContext::new(std::time::Instant::now().checked_add(timeout), self.options.samples_max);
+        let limits = QueryLimits { samples_max: self.options.samples_max, bytes_max: self.options.query_bytes_max };
+        let deadline = std::time::Instant::now().checked_add(timeout);
+        let mut context = QueryContext::with_limits(deadline, limits, &self.options.memory);
         context.proxied_headers = options.proxied_headers.clone().into();
         context
     }
@@ -141,8 +158,7 @@ impl QueryEngine {
             PlannedValue::String(text) => return Ok(format!("string {text:?}\n")),
             PlannedValue::Scalar(plan) | PlannedValue::Vector(plan) | PlannedValue::Samples { plan, .. } => plan,
         };
-        let state = session_state(planned.grid.step_count(), Arc::clone(&self.runtime), self.options.rules);
-        let physical = physical_planner().create_physical_plan(logical, &state).await.map_err(query_error)?;
+        let (physical, _) = self.physical_plan(logical, planned.grid, &context).await?;
         Ok(format!(
             "logical plan\n{}\n\nphysical plan\n{}",
             logical.display_indent(),
@@ -183,33 +199,48 @@ impl QueryEngine {
     async fn run(&self, query: &str, evaluation: Evaluation, options: &QueryOptions) -> Result<QueryResult, Error> {
         let context = self.context(options);
         let planned = self.plan(query, evaluation, options, &context)?;
-        let work = self.execute(planned, matches!(evaluation, Evaluation::Instant(_)));
-        let value = match context.deadline {
+        let work = self.execute(planned, matches!(evaluation, Evaluation::Instant(_)), &context);
+        let (value, held) = match context.deadline {
             None => work.await?,
             Some(deadline) => tokio::time::timeout_at(deadline.into(), work)
                 .await
                 .unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "query timed out in expression evaluation")))?,
         };
-        Ok(QueryResult { value, annotations: context.annotations.snapshot(), samples_loaded: context.samples_loaded() })
+        Ok(QueryResult {
+            value,
+            annotations: context.annotations.snapshot(),
+            samples_loaded: context.samples_loaded(),
+            peak_samples: context.peak_samples(),
+            peak_bytes: context.peak_bytes(),
+            held,
+        })
     }
 
-    async fn execute(&self, planned: PlannedQuery, instant: bool) -> Result<QueryValue, Error> {
+    async fn execute(
+        &self,
+        planned: PlannedQuery,
+        instant: bool,
+        context: &QueryContext,
+    ) -> Result<(QueryValue, Vec<Held>), Error> {
         let grid = planned.grid;
         match planned.value {
-            PlannedValue::String(text) => Ok(QueryValue::String { time: grid.start(), text }),
-            PlannedValue::Scalar(plan) => scalar_value(&self.collect(&plan, grid).await?, grid, instant),
-            PlannedValue::Vector(plan) => vector_value(self.collect(&plan, grid).await?, grid, instant),
-            PlannedValue::Samples { plan, start, end } => samples_value(&self.collect(&plan, grid).await?, start, end),
+            PlannedValue::String(text) => Ok((QueryValue::String { time: grid.start(), text }, Vec::new())),
+            PlannedValue::Scalar(plan) => self.collect(&plan, grid, context).await?.into_scalar(grid, instant),
+            PlannedValue::Vector(plan) => self.collect(&plan, grid, context).await?.into_vector(grid, instant),
+            PlannedValue::Samples { plan, start, end } => {
+                self.collect(&plan, grid, context).await?.into_samples(start, end)
+            }
         }
     }
 
     /// Everything that comes before the first request to a server: parses, checks and plans. Tells how many operators there are.
     pub async fn prepare(&self, query: &str, grid: StepGrid, options: &QueryOptions) -> Result<usize, Error> {
-        let planned = self.plan(query, Evaluation::Range(grid, grid.last()), options, &self.context(options))?;
+        let context = self.context(options);
+        let planned = self.plan(query, Evaluation::Range(grid, grid.last()), options, &context)?;
         match &planned.value {
             PlannedValue::String(_) => Ok(0),
             PlannedValue::Scalar(plan) | PlannedValue::Vector(plan) | PlannedValue::Samples { plan, .. } => {
-                Ok(count_operators(&self.physical_plan(plan, grid).await?.0))
+                Ok(count_operators(&self.physical_plan(plan, grid, &context).await?.0))
             }
         }
     }
@@ -218,15 +249,21 @@ impl QueryEngine {
         &self,
         logical: &LogicalPlan,
         grid: StepGrid,
+        context: &QueryContext,
     ) -> Result<(Arc<dyn ExecutionPlan>, SessionState), Error> {
-        let state = session_state(grid.step_count(), Arc::clone(&self.runtime), self.options.rules);
+        let state = session_state(grid.step_count(), &self.runtime, context.budget(), self.options.rules);
         let physical = physical_planner().create_physical_plan(logical, &state).await.map_err(query_error)?;
         Ok((physical, state))
     }
 
-    async fn collect(&self, plan: &LogicalPlan, grid: StepGrid) -> Result<Vec<RecordBatch>, Error> {
-        let (physical, state) = self.physical_plan(plan, grid).await?;
-        datafusion::physical_plan::collect(physical, state.task_ctx()).await.map_err(query_error)
+    async fn collect(&self, plan: &LogicalPlan, grid: StepGrid, context: &QueryContext) -> Result<Collected, Error> {
+        let (physical, state) = self.physical_plan(plan, grid, context).await?;
+        let mut stream = execute_stream(physical, state.task_ctx()).map_err(query_error)?;
+        let mut collected = Collected::new(context.clone());
+        while let Some(batch) = stream.try_next().await.map_err(query_error)? {
+            collected.push(batch)?;
+        }
+        Ok(collected)
     }
 }
 

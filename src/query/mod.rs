@@ -2,6 +2,7 @@
 
 mod collect;
 mod engine;
+mod limits;
 mod session;
 
 pub use engine::{EngineOptions, QueryEngine, QueryOptions, QueryResult};

@@ -9,6 +9,8 @@ use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::combine_partial_final_agg::CombinePartialFinalAggregate;
 use datafusion::physical_planner::DefaultPhysicalPlanner;
 
+use super::limits::query_runtime;
+use crate::model::QueryBudget;
 use crate::promql::SeriesPlanner;
 
 /// A batch holds about so many bytes of cells.
@@ -31,16 +33,25 @@ pub enum Rules {
 ///
 /// No rule of DataFusion's own list is on except the one that folds the two phases of an aggregate into one: an upgrade cannot
 /// change our plans unseen.
-pub fn session_state(step_count: usize, runtime: Arc<RuntimeEnv>, rules: Rules) -> SessionState {
+///
+/// Operators find the budget among the extensions; what DataFusion reserves by itself comes from the same budget through the
+/// runtime's pool.
+pub fn session_state(
+    step_count: usize,
+    shared_runtime: &RuntimeEnv,
+    budget: &Arc<QueryBudget>,
+    rules: Rules,
+) -> SessionState {
     let physical_rules: Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> = match rules {
         Rules::All => vec![Arc::new(CombinePartialFinalAggregate::new())],
         Rules::None => vec![],
     };
     let batch_size = (BATCH_BYTES / (8 * step_count.max(1))).clamp(1, 8192);
-    let config = SessionConfig::new().with_target_partitions(1).with_batch_size(batch_size);
+    let config =
+        SessionConfig::new().with_target_partitions(1).with_batch_size(batch_size).with_extension(Arc::clone(budget));
     SessionStateBuilder::new()
         .with_config(config)
-        .with_runtime_env(runtime)
+        .with_runtime_env(query_runtime(shared_runtime, budget))
         .with_analyzer_rules(vec![])
         .with_optimizer_rules(vec![])
         .with_physical_optimizer_rules(physical_rules)

@@ -24,6 +24,10 @@ impl SeriesOperator for Absent {
         self.step_count
     }
 
+    fn working_bytes(&self, _inputs: &[Table]) -> usize {
+        9 * self.step_count
+    }
+
     fn evaluate(&self, inputs: &[Table]) -> Result<RecordBatch, Error> {
         let mut builder = StepsTableBuilder::new(self.step_count);
         for step in 0..self.step_count {

@@ -1,14 +1,15 @@
-//! The physical operator: reads its inputs whole, all at the same time, and lets the operator compute.
+//! The physical operator: reads its inputs whole, all at the same time, and lets the operator compute; or lets it compute
+//! batch by batch, where it can.
 
 use std::fmt;
 use std::sync::Arc;
 
 use arrow::compute::concat_batches;
+use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::common::Result;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::TaskContext;
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -16,13 +17,14 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, Distribution, ExecutionPlan, InputDistributionRequirements, Partitioning,
     PlanProperties, ReplaceChildrenOptions, SendableRecordBatchStream,
 };
-use futures::{StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 
-use super::{SeriesOperator, Table};
-use crate::model::steps_schema;
+use super::{BatchOperator, SeriesOperator, Table};
+use crate::error::Error;
+use crate::model::{Held, QueryBudget, TableSize, steps_schema};
 use crate::promql::functions::external;
 
-/// Runs a [`SeriesOperator`]. Reserves the size of its inputs from the query's memory before it computes.
+/// Runs a [`SeriesOperator`]. Counts its inputs, and what it will take to compute, in the query's budget.
 #[derive(Debug)]
 pub struct SeriesOperatorExec {
     operator: Arc<dyn SeriesOperator>,
@@ -36,7 +38,7 @@ impl SeriesOperatorExec {
         let properties = PlanProperties::new(
             EquivalenceProperties::new(steps_schema(operator.step_count())),
             Partitioning::UnknownPartitioning(1),
-            EmissionType::Final,
+            if operator.batch_by_batch().is_some() { EmissionType::Incremental } else { EmissionType::Final },
             Boundedness::Bounded,
         );
         Self { operator, inputs, properties: Arc::new(properties) }
@@ -87,46 +89,77 @@ impl ExecutionPlan for SeriesOperatorExec {
 
     fn execute(&self, _partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         // Every input is executed before any is read, so that all leaves below are asked at once.
-        let streams =
+        let mut streams =
             self.inputs.iter().map(|input| input.execute(0, Arc::clone(&context))).collect::<Result<Vec<_>>>()?;
-        let operator = Arc::clone(&self.operator);
-        let result = async move {
-            let reservations = streams.into_iter().enumerate().map(|(index, stream)| {
-                let consumer = MemoryConsumer::new(format!("{}[{index}]", operator.describe()));
-                collect(stream, consumer.register(context.memory_pool()))
-            });
-            let collected = futures::future::try_join_all(reservations).await?;
-            let tables = collected
-                .iter()
-                .map(|(batch, _)| Table::try_new(batch.clone()))
-                .collect::<std::result::Result<Vec<_>, _>>()
-                .map_err(external)?;
-            let Some(scan) = operator.late_scan(&tables).map_err(external)? else {
-                return operator.evaluate_late(&tables, None).map_err(external);
-            };
-            let consumer = MemoryConsumer::new(format!("{}[late]", operator.describe()));
-            let stream = scan.execution_plan()?.execute(0, Arc::clone(&context))?;
-            let (late, _reservation) = collect(stream, consumer.register(context.memory_pool())).await?;
-            operator.evaluate_late(&tables, Some(&late)).map_err(external)
-        };
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), futures::stream::once(result).boxed())))
+        let held = Held::none(&budget_of(&context)?);
+        if let (Some(operator), [_]) = (self.operator.batch_by_batch(), streams.as_slice()) {
+            let batches = batch_by_batch(streams.swap_remove(0), operator, held);
+            return Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), batches)));
+        }
+        let result = evaluate(Arc::clone(&self.operator), streams, held, context);
+        let batches = futures::stream::once(result).map_ok(|batches| futures::stream::iter(batches).map(Ok));
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), batches.try_flatten())))
     }
 }
 
-/// Reads a stream whole. The reservation lives as long as the batch is used.
-async fn collect(
+/// The budget of the query that runs.
+fn budget_of(context: &TaskContext) -> Result<Arc<QueryBudget>> {
+    let budget = context.session_config().get_extension::<QueryBudget>();
+    budget.ok_or_else(|| external(Error::internal("an operator runs outside of a query")))
+}
+
+fn batch_by_batch(
+    input: SendableRecordBatchStream,
+    mut operator: Box<dyn BatchOperator>,
+    mut held: Held,
+) -> impl Stream<Item = Result<RecordBatch>> + Send {
+    input.map(move |batch| {
+        let batch = operator.next(batch?).map_err(external)?;
+        held.resize(0, operator.bytes()).map_err(external)?;
+        Ok(batch)
+    })
+}
+
+/// Reads all inputs at the same time, and computes.
+async fn evaluate(
+    operator: Arc<dyn SeriesOperator>,
+    streams: Vec<SendableRecordBatchStream>,
+    mut held: Held,
+    context: Arc<TaskContext>,
+) -> Result<Vec<RecordBatch>> {
+    let collected = streams.into_iter().map(|stream| collect(stream, Held::none(held.budget())));
+    let collected = futures::future::try_join_all(collected).await?;
+    let (tables, _inputs): (Vec<Table>, Vec<Held>) = collected.into_iter().unzip();
+    held.grow(0, operator.working_bytes(&tables)).map_err(external)?;
+    let Some(scan) = operator.late_scan(&tables).map_err(external)? else {
+        return operator.evaluate_batches(&tables, None).map_err(external);
+    };
+    let stream = scan.execution_plan()?.execute(0, Arc::clone(&context))?;
+    let (schema, batches, mut late_held) = read_all(stream, Held::none(held.budget())).await?;
+    // The copy; the batches go when it is made.
+    late_held.grow(0, late_held.bytes()).map_err(external)?;
+    let late = concat_batches(&schema, &batches)?;
+    drop(batches);
+    late_held.resize(late_held.samples(), TableSize::of(&late).bytes).map_err(external)?;
+    operator.evaluate_batches(&tables, Some(&late)).map_err(external)
+}
+
+/// Reads a stream of steps tables whole. The guard lives as long as the table is used.
+async fn collect(stream: SendableRecordBatchStream, held: Held) -> Result<(Table, Held)> {
+    let (schema, batches, held) = read_all(stream, held).await?;
+    Ok((Table::of_batches(&schema, batches).map_err(external)?, held))
+}
+
+async fn read_all(
     mut stream: SendableRecordBatchStream,
-    reservation: MemoryReservation,
-) -> Result<(RecordBatch, MemoryReservation)> {
+    mut held: Held,
+) -> Result<(SchemaRef, Vec<RecordBatch>, Held)> {
     let schema = stream.schema();
     let mut batches = Vec::new();
     while let Some(batch) = stream.try_next().await? {
-        reservation.try_grow(batch.get_array_memory_size())?;
+        let TableSize { samples, bytes } = TableSize::of(&batch);
+        held.grow(samples, bytes).map_err(external)?;
         batches.push(batch);
     }
-    let batch = match batches.len() {
-        1 => batches.swap_remove(0),
-        _ => concat_batches(&schema, &batches)?,
-    };
-    Ok((batch, reservation))
+    Ok((schema, batches, held))
 }

@@ -1,7 +1,5 @@
 //! `limitk` and `limit_ratio`: a part of the series of each group, whatever their values.
 
-use arrow::array::UInt64Array;
-use arrow::compute::take_record_batch;
 use arrow::record_batch::RecordBatch;
 
 use super::top::Parameter;
@@ -137,9 +135,9 @@ fn in_heap_order(table: &Table, grouping: &Grouping, kept: &[bool]) -> Result<Re
             (kept[*row] && table.is_present(*row, 0)).then_some((*row, value))
         };
         let (rows, values): (Vec<usize>, Vec<f64>) = rows.iter().filter_map(present).unzip();
-        order.extend(heap_order(&values).into_iter().map(|at| rows[at] as u64));
+        order.extend(heap_order(&values).into_iter().map(|at| rows[at]));
     }
-    take_record_batch(table.batch(), &UInt64Array::from(order)).map_err(|error| Error::internal(error.to_string()))
+    table.take(order)
 }
 
 #[cfg(test)]

@@ -66,4 +66,35 @@ pub trait SeriesOperator: Debug + Send + Sync + 'static {
     fn evaluate_late(&self, inputs: &[Table], _late: Option<&RecordBatch>) -> Result<RecordBatch, Error> {
         self.evaluate(inputs)
     }
+
+    /// The result in any number of batches: who passes its input on need not copy it.
+    fn evaluate_batches(&self, inputs: &[Table], late: Option<&RecordBatch>) -> Result<Vec<RecordBatch>, Error> {
+        self.evaluate_late(inputs, late).map(|batch| vec![batch])
+    }
+
+    /// Bytes that the evaluation takes beside its inputs, its result with them. Default: as much as a result of as many rows as
+    /// the largest input has.
+    fn working_bytes(&self, inputs: &[Table]) -> usize {
+        cell_bytes(inputs, 9)
+    }
+
+    /// For an operator of one input that need not wait for the end of it.
+    fn batch_by_batch(&self) -> Option<Box<dyn BatchOperator>> {
+        None
+    }
+}
+
+/// `bytes` for each cell of the largest input.
+fn cell_bytes(inputs: &[Table], bytes: usize) -> usize {
+    let cells = |table: &Table| table.row_count().saturating_mul(table.step_count());
+    inputs.iter().map(cells).max().unwrap_or(0).saturating_mul(bytes)
+}
+
+/// One run of an operator over the batches of its input, as they come.
+pub trait BatchOperator: Send {
+    /// What becomes of the next batch.
+    fn next(&mut self, batch: RecordBatch) -> Result<RecordBatch, Error>;
+
+    /// Bytes that it keeps of the batches before.
+    fn bytes(&self) -> usize;
 }

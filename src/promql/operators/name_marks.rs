@@ -34,7 +34,7 @@ impl SeriesOperator for UniteNameMarks {
     fn evaluate(&self, inputs: &[Table]) -> Result<RecordBatch, Error> {
         let table = &inputs[0];
         if (0..table.row_count()).all(|row| !table.labels(row).is_name_dropped()) {
-            return Ok(table.batch().clone());
+            return table.whole();
         }
         let grouping = Grouping::by(table, &self.grouping);
         let marked: Vec<bool> = grouping.rows.iter().map(|rows| self.is_marked(table, rows)).collect();
@@ -48,7 +48,7 @@ impl SeriesOperator for UniteNameMarks {
             }
             labels.append_value(&bytes);
         }
-        with_labels(table.batch(), Arc::new(labels.finish()))
+        with_labels(&table.whole()?, Arc::new(labels.finish()))
     }
 }
 

@@ -22,6 +22,10 @@ impl SeriesOperator for ScalarOf {
         self.step_count
     }
 
+    fn working_bytes(&self, _inputs: &[Table]) -> usize {
+        9 * self.step_count
+    }
+
     fn evaluate(&self, inputs: &[Table]) -> Result<RecordBatch, Error> {
         let table = &inputs[0];
         let mut builder = StepsTableBuilder::new(self.step_count);

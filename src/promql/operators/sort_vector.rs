@@ -2,8 +2,6 @@
 
 use std::cmp::Ordering;
 
-use arrow::array::UInt64Array;
-use arrow::compute::take_record_batch;
 use arrow::record_batch::RecordBatch;
 
 use super::{SeriesOperator, Table};
@@ -36,8 +34,7 @@ impl SeriesOperator for SortVector {
                 if self.descending { order.reverse() } else { order }
             })
         });
-        let indices = UInt64Array::from_iter_values(rows.into_iter().map(|row| row as u64));
-        take_record_batch(table.batch(), &indices).map_err(|error| Error::internal(error.to_string()))
+        table.take(rows)
     }
 }
 
@@ -73,8 +70,7 @@ impl SeriesOperator for SortByLabel {
                 by_label.fold(Ordering::Equal, Ordering::then).then_with(|| a.without_mark().cmp(&b.without_mark()));
             if self.descending { order.reverse() } else { order }
         });
-        let indices = UInt64Array::from_iter_values(rows.into_iter().map(|row| row as u64));
-        take_record_batch(table.batch(), &indices).map_err(|error| Error::internal(error.to_string()))
+        table.take(rows)
     }
 }
 

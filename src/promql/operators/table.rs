@@ -3,37 +3,93 @@
 use std::collections::HashMap;
 
 use arrow::array::{Array, BinaryArray, Float64Array, StructArray};
+use arrow::compute::{concat_batches, interleave_record_batch};
+use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 
 use crate::error::Error;
 use crate::model::{COLUMN_LABELS, COLUMN_VALUES, LabelsRef, Sample, TimedHistogram, ValuesColumn};
 use crate::promql::functions::labels::LabelSelection;
 
-/// All rows of an input.
+/// All rows of an input, as the batches in which they came: nothing is copied to put them side by side.
 #[derive(Clone, Debug)]
 pub struct Table {
-    labels: BinaryArray,
-    cells: Float64Array,
+    pieces: Vec<Piece>,
+    /// Where a row is: its piece, and its place in it.
+    places: Vec<(u32, u32)>,
     /// By row; empty where no row has any.
     histograms: Vec<Vec<TimedHistogram>>,
     step_count: usize,
-    batch: RecordBatch,
+    schema: SchemaRef,
+    batches: Vec<RecordBatch>,
+}
+
+/// The columns of one batch.
+#[derive(Clone, Debug)]
+struct Piece {
+    labels: BinaryArray,
+    cells: Float64Array,
 }
 
 impl Table {
     /// Fails on a batch that is no steps table.
     pub fn try_new(batch: RecordBatch) -> Result<Self, Error> {
-        let labels = column::<BinaryArray>(&batch, COLUMN_LABELS)?;
-        let values = column::<StructArray>(&batch, COLUMN_VALUES)?;
+        Self::of_batches(&batch.schema(), vec![batch])
+    }
+
+    /// All batches of a stream of this schema, one behind the other.
+    pub fn of_batches(schema: &SchemaRef, batches: Vec<RecordBatch>) -> Result<Self, Error> {
+        let mut batches = batches;
+        batches.retain(|batch| batch.num_rows() > 0);
+        let empty = RecordBatch::new_empty(SchemaRef::clone(schema));
+        let step_count = ValuesColumn::try_new(&column::<StructArray>(&empty, COLUMN_VALUES)?)?.step_count();
+        let row_count = batches.iter().map(RecordBatch::num_rows).sum();
+        let mut table = Self {
+            pieces: Vec::with_capacity(batches.len()),
+            places: Vec::with_capacity(row_count),
+            histograms: Vec::new(),
+            step_count,
+            schema: SchemaRef::clone(schema),
+            batches: Vec::new(),
+        };
+        for batch in &batches {
+            table.add_piece(batch)?;
+        }
+        table.batches = batches;
+        Ok(table)
+    }
+
+    fn add_piece(&mut self, batch: &RecordBatch) -> Result<(), Error> {
+        let labels = column::<BinaryArray>(batch, COLUMN_LABELS)?;
+        let values = column::<StructArray>(batch, COLUMN_VALUES)?;
         let values = ValuesColumn::try_new(&values)?;
-        let histograms = values.histograms();
-        let histograms = if histograms.is_empty() { Vec::new() } else { histograms.rows()? };
-        Ok(Self { labels, cells: values.floats().clone(), histograms, step_count: values.step_count(), batch })
+        if values.step_count() != self.step_count {
+            return Err(Error::internal("the batches of an operator's input have different grids"));
+        }
+        if !values.histograms().is_empty() {
+            self.histograms.resize(self.places.len(), Vec::new());
+            self.histograms.extend(values.histograms().rows()?);
+        } else if !self.histograms.is_empty() {
+            self.histograms.resize(self.places.len() + batch.num_rows(), Vec::new());
+        }
+        let too_many = |_| Error::execution("an operator's input has too many series");
+        let piece = u32::try_from(self.pieces.len()).map_err(too_many)?;
+        let rows = u32::try_from(batch.num_rows()).map_err(too_many)?;
+        self.places.extend((0..rows).map(|row| (piece, row)));
+        self.pieces.push(Piece { labels, cells: values.floats().clone() });
+        Ok(())
+    }
+
+    /// The piece of a row, and the place of its first cell.
+    #[inline]
+    fn locate(&self, row: usize) -> (&Piece, usize) {
+        let (piece, place) = self.places[row];
+        (&self.pieces[piece as usize], place as usize * self.step_count)
     }
 
     /// How many series.
     pub fn row_count(&self) -> usize {
-        self.labels.len()
+        self.places.len()
     }
 
     /// Cells a row.
@@ -43,14 +99,15 @@ impl Table {
 
     /// Label set of a row.
     pub fn labels(&self, row: usize) -> LabelsRef<'_> {
-        LabelsRef::new(self.labels.value(row))
+        let (piece, place) = self.places[row];
+        LabelsRef::new(self.pieces[piece as usize].labels.value(place as usize))
     }
 
     /// The number at a step, if there is one; there may be a histogram.
     #[inline]
     pub fn cell(&self, row: usize, step: usize) -> Option<f64> {
-        let at = row * self.step_count + step;
-        self.cells.is_valid(at).then(|| self.cells.value(at))
+        let (piece, first) = self.locate(row);
+        piece.cells.is_valid(first + step).then(|| piece.cells.value(first + step))
     }
 
     /// Is any cell a histogram?
@@ -76,15 +133,17 @@ impl Table {
     /// Has the row a number or a histogram at this step?
     #[inline]
     pub fn is_present(&self, row: usize, step: usize) -> bool {
-        self.cells.is_valid(row * self.step_count + step)
+        let (piece, first) = self.locate(row);
+        piece.cells.is_valid(first + step)
             || self.histograms(row).binary_search_by_key(&(step as i64), |item| item.at).is_ok()
     }
 
     /// Has the row any number?
     pub fn has_number(&self, row: usize) -> bool {
-        match self.cells.nulls() {
+        let (piece, first) = self.locate(row);
+        match piece.cells.nulls() {
             None => self.step_count > 0,
-            Some(nulls) => nulls.inner().slice(row * self.step_count, self.step_count).count_set_bits() > 0,
+            Some(nulls) => nulls.inner().slice(first, self.step_count).count_set_bits() > 0,
         }
     }
 
@@ -98,9 +157,28 @@ impl Table {
         (0..self.row_count()).any(|row| self.is_present(row, step))
     }
 
-    /// The batch it views.
-    pub fn batch(&self) -> &RecordBatch {
-        &self.batch
+    /// The batches that it views.
+    pub fn batches(&self) -> &[RecordBatch] {
+        &self.batches
+    }
+
+    /// All rows in one batch: a copy where they came in several.
+    pub fn whole(&self) -> Result<RecordBatch, Error> {
+        match self.batches.as_slice() {
+            [batch] => Ok(batch.clone()),
+            batches => concat_batches(&self.schema, batches).map_err(|error| Error::internal(error.to_string())),
+        }
+    }
+
+    /// These rows, in this order.
+    pub fn take(&self, rows: impl IntoIterator<Item = usize>) -> Result<RecordBatch, Error> {
+        let places: Vec<(usize, usize)> =
+            rows.into_iter().map(|row| self.places[row]).map(|(piece, row)| (piece as usize, row as usize)).collect();
+        if places.is_empty() {
+            return Ok(RecordBatch::new_empty(SchemaRef::clone(&self.schema)));
+        }
+        let batches: Vec<&RecordBatch> = self.batches.iter().collect();
+        interleave_record_batch(&batches, &places).map_err(|error| Error::internal(error.to_string()))
     }
 }
 

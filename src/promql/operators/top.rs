@@ -1,7 +1,5 @@
 //! `topk`, `bottomk` (and, gated, `limitk`): which series of a group stay at a step.
 
-use arrow::array::UInt64Array;
-use arrow::compute::take_record_batch;
 use arrow::record_batch::RecordBatch;
 
 use super::{Grouping, SeriesOperator, Table};
@@ -123,8 +121,7 @@ impl SeriesOperator for Top {
             }
         }
         if self.instant {
-            let indices = UInt64Array::from_iter_values(order.into_iter().map(|row| row as u64));
-            return take_record_batch(table.batch(), &indices).map_err(|error| Error::internal(error.to_string()));
+            return table.take(order);
         }
         let mut builder = StepsTableBuilder::new(self.step_count);
         for row in 0..table.row_count() {

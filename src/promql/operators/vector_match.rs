@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use arrow::record_batch::RecordBatch;
 
 use super::unique_series::Duplicates;
-use super::{Grouping, SeriesOperator, Table};
+use super::{Grouping, SeriesOperator, Table, cell_bytes};
 use crate::error::Error;
 use crate::model::{LabelNames, LabelsBuilder, LabelsRef, Sample, StepsTableBuilder};
 use crate::promql::functions::instant::{CellOperator, OperatorNotes};
@@ -68,6 +68,11 @@ impl SeriesOperator for VectorMatch {
 
     fn step_count(&self) -> usize {
         self.step_count
+    }
+
+    /// The cells that are gathered, and the table that they become.
+    fn working_bytes(&self, inputs: &[Table]) -> usize {
+        cell_bytes(inputs, size_of::<Cell>() + 9)
     }
 
     fn evaluate(&self, inputs: &[Table]) -> Result<RecordBatch, Error> {
