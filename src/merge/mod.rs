@@ -1,6 +1,7 @@
 //! L1: replicas of a series become one series, groups' answers one answer. Pure functions on slices and tables.
 //!
-//! [`merge_samples`] and [`merge_steps`] merge one series; [`merge_tables`] applies them to whole tables, sorted by labels.
+//! [`merge_samples`] and [`merge_steps`] merge one series; [`merge_tables`] applies them to whole tables, sorted by labels, and
+//! [`StreamMerge`] to tables that are still arriving.
 //! Nothing here knows where a replica came from or in which order it arrived: any order gives the same result.
 
 mod label_sets;
@@ -10,6 +11,7 @@ mod scrape_spacing;
 mod sparse_steps;
 mod started_sample;
 mod steps;
+mod stream;
 mod tables;
 
 pub use label_sets::{unite_label_sets, unite_metadata, unite_names};
@@ -18,4 +20,5 @@ pub use scrape_spacing::infer_anti_affinity_ms;
 pub use sparse_steps::{SparseStepsBuilder, sparse_steps_at_step_times};
 pub use started_sample::{MergeValue, StartedSample, StartedSamples, is_mixed_row, mixed_cells};
 pub use steps::{StepCell, merge_steps};
+pub use stream::{ReadyTables, StreamMerge};
 pub use tables::{MergedTables, ReplicaTables, TableForm, merge_tables, sort_replica};

@@ -62,7 +62,7 @@ impl RowIndex {
     }
 }
 
-fn labels_column(table: &RecordBatch) -> Result<BinaryArray, Error> {
+pub(super) fn labels_column(table: &RecordBatch) -> Result<BinaryArray, Error> {
     table
         .column_by_name(COLUMN_LABELS)
         .and_then(|column| column.as_any().downcast_ref::<BinaryArray>())

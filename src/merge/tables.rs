@@ -67,7 +67,7 @@ pub fn merge_tables(form: TableForm, replicas: Vec<ReplicaTables>, policy: Merge
     Ok(MergedTables { source, form, policy, at: 0, untouched })
 }
 
-fn check_form(form: TableForm, table: &RecordBatch) -> Result<(), Error> {
+pub(super) fn check_form(form: TableForm, table: &RecordBatch) -> Result<(), Error> {
     match form {
         TableForm::Samples => SamplesTable::try_new(table).map(drop),
         TableForm::TimedSteps { step_count } => {
