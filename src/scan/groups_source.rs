@@ -1,16 +1,15 @@
-//! The server groups as a source of series: one part a group.
+//! The server groups as a source of series: a part is a bucket of a group, targets that add the same labels.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::stream::{self, StreamExt};
-use tokio_util::task::AbortOnDropHandle;
 
 use super::{ScanRequest, SelectorForm, SeriesSource};
 use crate::error::Error;
 use crate::model::{Labels, MetadataRequest, MetricMetadata, QueryContext, SeriesStream};
-use crate::servergroup::ServerGroupSet;
+use crate::servergroup::{ServerGroup, ServerGroupSet};
 
 /// Reads from server groups over the HTTP API.
 #[derive(Clone, Debug)]
@@ -30,29 +29,12 @@ impl GroupsSource {
     }
 }
 
-impl GroupsSource {
-    fn begin(&self, part: usize, scan: &ScanRequest, context: &QueryContext) -> SeriesStream {
-        let Some(group) = self.set.groups().get(part).map(Arc::clone) else { return stream::empty().boxed() };
-        let (scan, context) = (scan.clone(), context.clone());
-        let asked = AbortOnDropHandle::new(tokio::spawn(async move {
-            group.select(&scan.select, scan.sample_times, &context).await?.merge()
-        }));
-        let batches = stream::once(asked).flat_map(|joined| match joined {
-            Ok(Ok(merged)) => stream::iter(merged).boxed(),
-            Ok(Err(error)) => failed(error),
-            Err(_) => failed(Error::internal(
-                "asking a server group failed because of a defect in quiver; its log says where",
-            )),
-        });
-        batches.boxed()
-    }
-}
-
 #[async_trait]
 impl SeriesSource for GroupsSource {
-    /// The groups' names, or places in the config. Without any group there is one part that is empty.
+    /// The groups' names, or places in the config, with the labels of a bucket where a group has several. Without any group
+    /// there is one part that is empty.
     fn part_names(&self) -> Vec<String> {
-        let names: Vec<String> = self.set.groups().iter().map(|group| group.name()).collect();
+        let names: Vec<String> = self.set.parts().map(|(group, bucket)| group.bucket_name(bucket)).collect();
         if names.is_empty() { vec!["no server groups".to_owned()] } else { names }
     }
 
@@ -67,9 +49,15 @@ impl SeriesSource for GroupsSource {
     }
 
     fn open(&self, scan: &ScanRequest, context: &QueryContext) -> Vec<SeriesStream> {
-        let parts = 0..self.part_names().len();
-        let open = |part| if scan.wants(part) { self.begin(part, scan, context) } else { stream::empty().boxed() };
-        parts.map(open).collect()
+        let open = |(part, (group, bucket)): (usize, (&Arc<ServerGroup>, usize))| {
+            if scan.wants(part) {
+                group.open(bucket, &scan.select, scan.sample_times, context)
+            } else {
+                stream::empty().boxed()
+            }
+        };
+        let streams: Vec<SeriesStream> = self.set.parts().enumerate().map(open).collect();
+        if streams.is_empty() { vec![stream::empty().boxed()] } else { streams }
     }
 
     async fn label_names(&self, request: &MetadataRequest, context: &QueryContext) -> Result<Vec<String>, Error> {
@@ -96,8 +84,4 @@ impl SeriesSource for GroupsSource {
     ) -> Result<BTreeMap<String, Vec<MetricMetadata>>, Error> {
         self.set.metric_metadata(metric, context).await
     }
-}
-
-fn failed(error: Error) -> SeriesStream {
-    stream::iter([Err(error)]).boxed()
 }

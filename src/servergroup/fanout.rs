@@ -71,16 +71,9 @@ pub(super) struct FanOut<'a> {
     pub context: &'a QueryContext,
 }
 
-/// The answer of one replica.
-#[derive(Debug)]
-pub(super) struct Answer<T> {
-    pub url: TargetUrl,
-    pub value: T,
-}
-
 impl FanOut<'_> {
     /// Asks all replicas, and returns the answers in the order of the replicas.
-    pub(super) async fn ask<T: Send + 'static>(&self, ask: Ask<'_, T>) -> Result<Vec<Answer<T>>, Error> {
+    pub(super) async fn ask<T: Send + 'static>(&self, ask: Ask<'_, T>) -> Result<Vec<T>, Error> {
         let started = Instant::now();
         let mut asked = JoinSet::new();
         for (index, replica) in self.replicas.iter().enumerate() {
@@ -116,7 +109,7 @@ impl FanOut<'_> {
     }
 
     /// When to stop waiting for the others, one replica having answered at `first_answer`. `None`: their own requests end.
-    fn give_up_at(&self, started: Instant, first_answer: Instant) -> Option<Instant> {
+    pub(super) fn give_up_at(&self, started: Instant, first_answer: Instant) -> Option<Instant> {
         let by_group = match self.timeout {
             Some(_) => None,
             None => {
@@ -131,13 +124,13 @@ impl FanOut<'_> {
         by_group.into_iter().chain(by_query).min()
     }
 
-    fn judge<T>(&self, outcomes: Vec<Option<Result<T, Error>>>, started: Instant) -> Result<Vec<Answer<T>>, Error> {
+    fn judge<T>(&self, outcomes: Vec<Option<Result<T, Error>>>, started: Instant) -> Result<Vec<T>, Error> {
         let mut answers = Vec::new();
         let mut failures = Vec::new();
         for (replica, outcome) in self.replicas.iter().zip(outcomes) {
             let url = replica.url().clone();
             match outcome {
-                Some(Ok(value)) => answers.push(Answer { url, value }),
+                Some(Ok(value)) => answers.push(value),
                 Some(Err(error)) => failures.push((url, error)),
                 None => {
                     let waited = started.elapsed().as_millis();
@@ -149,11 +142,16 @@ impl FanOut<'_> {
         if answers.is_empty() && !self.replicas.is_empty() {
             return self.fail(&failures).map(|()| answers);
         }
-        for (url, error) in &failures {
+        self.warn(&failures);
+        Ok(answers)
+    }
+
+    /// A warning for each replica that failed beside one that answered.
+    pub(super) fn warn(&self, failures: &[(TargetUrl, Error)]) {
+        for (url, error) in failures {
             let text = format!("{}: replica {url} failed: {}", self.group, self.blame(url, error));
             self.context.annotations.add(Annotation::warning(text));
         }
-        Ok(answers)
     }
 
     /// promxy's words for a failed target; people match them.
@@ -161,7 +159,8 @@ impl FanOut<'_> {
         format!("error in servergroup ord={}: error in target={url}: {error}", self.group.ordinal)
     }
 
-    fn fail(&self, failures: &[(TargetUrl, Error)]) -> Result<(), Error> {
+    /// No replica answered: what that means by the group's policy.
+    pub(super) fn fail(&self, failures: &[(TargetUrl, Error)]) -> Result<(), Error> {
         let each: Vec<String> = failures.iter().map(|(url, error)| self.blame(url, error)).collect();
         let text = format!("{}: 0 of {} replicas answered: {}", self.group, self.replicas.len(), each.join("; "));
         let error = Error::new(gravest_kind(failures), text);
@@ -177,7 +176,7 @@ impl FanOut<'_> {
 }
 
 /// Is this no failure of the replica, but the end of the query?
-fn ends_the_query(error: &Error) -> bool {
+pub(super) fn ends_the_query(error: &Error) -> bool {
     match error.kind() {
         ErrorKind::TooManySamples | ErrorKind::Canceled | ErrorKind::Internal => true,
         ErrorKind::BadData
@@ -260,16 +259,15 @@ mod tests {
         let replicas = replicas(outcomes.len());
         let policy = FailurePolicy::Fail;
         let fan_out = FanOut { group: &group, replicas: &replicas, timeout: None, policy, context };
-        let answer = |replica: Arc<dyn Downstream>| -> BoxFuture<'static, Result<(), Error>> {
+        let answer = |replica: Arc<dyn Downstream>| -> BoxFuture<'static, Result<String, Error>> {
             let number: usize = replica.url().as_str().trim_start_matches("http://r").parse().expect("as made above");
             match outcomes[number] {
-                Outcome::Answers => std::future::ready(Ok(())).boxed(),
+                Outcome::Answers => std::future::ready(Ok(replica.url().to_string())).boxed(),
                 Outcome::Fails(kind) => std::future::ready(Err(Error::new(kind, "boom"))).boxed(),
                 Outcome::Hangs => std::future::pending().boxed(),
             }
         };
-        let answers = fan_out.ask(&answer).await?;
-        Ok(answers.into_iter().map(|answer| answer.url.to_string()).collect())
+        fan_out.ask(&answer).await
     }
 
     fn warnings(context: &QueryContext) -> Vec<String> {

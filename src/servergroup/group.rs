@@ -5,19 +5,20 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::record_batch::RecordBatch;
 use futures::future::{BoxFuture, FutureExt, try_join_all};
-use futures::stream::TryStreamExt;
+use futures::stream::{self, StreamExt};
 
 use super::added_labels::AddedLabels;
-use super::fanout::{Answer, FailurePolicy, FanOut, GroupName};
+use super::fanout::{FailurePolicy, FanOut, GroupName};
+use super::replica_streams::ReplicaScan;
 use crate::config::ServerGroupConfig;
 use crate::downstream::{Downstream, HttpClient, HttpDownstream, SampleTimes, TargetUrl};
 use crate::error::Error;
-use crate::merge::{
-    MergePolicy, MergedTables, ReplicaTables, TableForm, merge_tables, unite_label_sets, unite_metadata, unite_names,
-};
+use crate::merge::{MergePolicy, TableForm, sort_replica, unite_label_sets, unite_metadata, unite_names};
 use crate::model::{
-    Annotation, AnnotationSink, Labels, MetadataRequest, MetricMetadata, QueryContext, SelectForm, SelectRequest,
+    Annotation, AnnotationSink, Held, Labels, MetadataRequest, MetricMetadata, QueryContext, SelectForm, SelectRequest,
+    SeriesStream, held_tables,
 };
 
 /// What Prometheus warns of when there was more than the limit of a request.
@@ -50,21 +51,6 @@ pub(super) struct Bucket {
     replicas: Vec<Arc<dyn Downstream>>,
     /// Whether someone else may hold the same series, so that it matters whose sample is newer.
     sample_times: SampleTimes,
-}
-
-/// What the replicas of a group answered to a selector, to be merged.
-#[derive(Debug)]
-pub struct GroupAnswer {
-    form: TableForm,
-    replicas: Vec<ReplicaTables>,
-    policy: MergePolicy,
-}
-
-impl GroupAnswer {
-    /// The merged tables, sorted by labels, each label set once.
-    pub fn merge(self) -> Result<MergedTables, Error> {
-        merge_tables(self.form, self.replicas, self.policy)
-    }
 }
 
 impl ServerGroup {
@@ -139,46 +125,66 @@ impl ServerGroup {
         bucket.sample_times = if alone { SampleTimes::StepTimes } else { SampleTimes::Needed };
     }
 
-    /// Asks for the series of one selector. Buckets whose labels cannot match are not asked. `sample_times` says what the
-    /// reader needs; where replicas or other groups may hold the same series, they are asked for in any case.
-    pub async fn select(
+    /// Begins to ask one bucket for the series of one selector, and returns at once; a bucket whose labels cannot match is not
+    /// asked. `sample_times` says what the reader needs; where replicas or other groups may hold the same series, they are
+    /// asked for in any case. The stream has samples tables or timed steps tables, sorted by labels, each label set once.
+    pub fn open(
         &self,
+        bucket: usize,
         request: &SelectRequest,
         sample_times: SampleTimes,
         context: &QueryContext,
-    ) -> Result<GroupAnswer, Error> {
-        let form = match request.form {
-            SelectForm::Samples { .. } => TableForm::Samples,
-            SelectForm::Steps { grid, .. } => TableForm::SparseSteps { grid },
+    ) -> SeriesStream {
+        let Some(bucket) = self.buckets.get(bucket) else {
+            context.annotations.add(Annotation::warning(format!("{} has no targets", self.name)));
+            return stream::empty().boxed();
         };
-        let asked = self.buckets.iter().map(|bucket| async move {
-            let Some(matchers) = bucket.added.route(&request.matchers)? else { return Ok(Vec::new()) };
-            let request = Arc::new(SelectRequest { matchers, form: request.form.clone() });
-            let sample_times = match bucket.sample_times {
+        let matchers = match bucket.added.route(&request.matchers) {
+            Ok(Some(matchers)) => matchers,
+            Ok(None) => return stream::empty().boxed(),
+            Err(error) => return stream::iter([Err(error)]).boxed(),
+        };
+        let scan = ReplicaScan {
+            group: self.name.clone(),
+            replicas: bucket.replicas.clone(),
+            timeout: self.timeout,
+            failure_policy: self.failure_policy,
+            merge_policy: self.merge_policy,
+            request: Arc::new(SelectRequest { matchers, form: request.form.clone() }),
+            sample_times: match bucket.sample_times {
                 SampleTimes::Needed => SampleTimes::Needed,
                 SampleTimes::StepTimes => sample_times,
-            };
-            let answers = self.ask_bucket(bucket, context, move |replica, context| {
-                let request = Arc::clone(&request);
-                async move {
-                    let selected = replica.select(&request, sample_times, &context).await?;
-                    selected.tables.try_collect::<Vec<_>>().await
-                }
-            });
-            answers.await?.into_iter().map(|answer| self.with_added_labels(bucket, answer)).collect()
-        });
-        let replicas = self.all(context, asked).await?.into_iter().flatten().collect();
-        Ok(GroupAnswer { form, replicas, policy: self.merge_policy })
+            },
+            context: context.clone(),
+        };
+        let merged = scan.start();
+        if bucket.added.labels().is_empty() {
+            return merged;
+        }
+        let form = match request.form {
+            SelectForm::Samples { .. } => TableForm::Samples,
+            SelectForm::Steps { grid, .. } => TableForm::TimedSteps { step_count: grid.step_count() },
+        };
+        let labelled = with_added_labels(merged, bucket.added.clone(), form, context.clone());
+        stream::once(labelled)
+            .flat_map(|tables| match tables {
+                Ok(tables) => held_tables(tables).boxed(),
+                Err(error) => stream::iter([Err(error)]).boxed(),
+            })
+            .boxed()
     }
 
-    fn with_added_labels(
-        &self,
-        bucket: &Bucket,
-        answer: Answer<Vec<arrow::record_batch::RecordBatch>>,
-    ) -> Result<ReplicaTables, Error> {
-        let tables = answer.value.into_iter().map(|table| bucket.added.add_to_table(table));
-        let name = format!("{}: replica {}", self.name, answer.url);
-        Ok(ReplicaTables { name, batches: tables.collect::<Result<_, _>>()? })
+    /// How many buckets there are; each holds other data.
+    pub fn bucket_count(&self) -> usize {
+        self.buckets.len()
+    }
+
+    /// What a bucket is called in plans: the group's name, and where it has several buckets, the labels that it adds.
+    pub fn bucket_name(&self, bucket: usize) -> String {
+        match self.buckets.get(bucket) {
+            Some(bucket) if self.buckets.len() > 1 => format!("{}{}", self.name(), bucket.added.labels()),
+            _ => self.name(),
+        }
     }
 
     /// Label names, sorted, unique; with the added ones where there is any series.
@@ -189,7 +195,7 @@ impl ServerGroup {
                 let request = Arc::clone(&request);
                 async move { replica.label_names(&request, &context).await }
             });
-            let mut names = unite_names(answers.await?.into_iter().map(|answer| answer.value));
+            let mut names = unite_names(answers.await?);
             if !names.is_empty() {
                 names.extend(bucket.added.labels().iter().map(|(name, _)| name.to_owned()));
             }
@@ -227,7 +233,7 @@ impl ServerGroup {
                 let others = own_context.annotations.snapshot().into_iter().filter(|noted| noted.text != TRUNCATED);
                 others.for_each(|noted| context.annotations.add(noted));
             }
-            let values = unite_names(answers?.into_iter().map(|answer| answer.value));
+            let values = unite_names(answers?);
             Ok(match added_value {
                 Some(added) if !values.is_empty() => vec![added.to_owned()],
                 _ => values,
@@ -244,7 +250,7 @@ impl ServerGroup {
                 let request = Arc::clone(&request);
                 async move { replica.series(&request, &context).await }
             });
-            let sets = unite_label_sets(answers.await?.into_iter().map(|answer| answer.value));
+            let sets = unite_label_sets(answers.await?);
             Ok(sets.iter().map(|labels| bucket.added.add_to_labels(labels)).collect())
         });
         Ok(unite_label_sets(self.all(context, asked).await?))
@@ -264,7 +270,7 @@ impl ServerGroup {
                     let metric = metric.clone();
                     async move { replica.metric_metadata(metric.as_deref(), &context).await }
                 });
-                Ok(unite_metadata(answers.await?.into_iter().map(|answer| answer.value)))
+                Ok(unite_metadata(answers.await?))
             }
         });
         Ok(unite_metadata(self.all(context, asked).await?))
@@ -275,7 +281,7 @@ impl ServerGroup {
         bucket: &Bucket,
         context: &QueryContext,
         ask: impl Fn(Arc<dyn Downstream>, QueryContext) -> F + Send + Sync,
-    ) -> Result<Vec<Answer<T>>, Error>
+    ) -> Result<Vec<T>, Error>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, Error>> + Send + 'static,
@@ -302,4 +308,23 @@ impl ServerGroup {
         }
         try_join_all(asked).await
     }
+}
+
+/// All tables with the labels on them, sorted again.
+async fn with_added_labels(
+    mut merged: SeriesStream,
+    added: AddedLabels,
+    form: TableForm,
+    context: QueryContext,
+) -> Result<Vec<(RecordBatch, Held)>, Error> {
+    let mut batches = Vec::new();
+    let mut held = Vec::new();
+    while let Some(table) = merged.next().await {
+        let table = added.add_to_table(table?)?;
+        held.push(context.hold_table(&table)?);
+        batches.push(table);
+    }
+    let sorted = sort_replica(form, batches)?;
+    drop(held);
+    sorted.into_iter().map(|table| Ok((table.clone(), context.hold_table(&table)?))).collect()
 }

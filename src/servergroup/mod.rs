@@ -5,12 +5,16 @@
 //! | `group.rs` | one group: its buckets of replicas, and every kind of question put to them |
 //! | `added_labels.rs` | the labels of a group: put on answers, taken off questions |
 //! | `fanout.rs` | asks all replicas of a bucket; failures, stragglers |
+//! | `replica_streams.rs` | reads the replicas of a bucket for a selector, and merges them while they answer |
+//! | `look_back.rs` | raw samples as what a plain selector sees at each step |
 //! | `set.rs` | all groups; questions about series over all of them |
 
 mod added_labels;
 mod fanout;
 mod group;
+mod look_back;
+mod replica_streams;
 mod set;
 
-pub use group::{GroupAnswer, GroupTarget, ServerGroup};
+pub use group::{GroupTarget, ServerGroup};
 pub use set::ServerGroupSet;

@@ -43,6 +43,11 @@ impl ServerGroupSet {
         Self { groups: groups.into_iter().map(Arc::new).collect() }
     }
 
+    /// The buckets of all groups as (group, bucket); a group without targets stands there as its bucket 0.
+    pub fn parts(&self) -> impl Iterator<Item = (&Arc<ServerGroup>, usize)> {
+        self.groups.iter().flat_map(|group| (0..group.bucket_count().max(1)).map(move |bucket| (group, bucket)))
+    }
+
     /// The groups.
     pub fn groups(&self) -> &[Arc<ServerGroup>] {
         &self.groups

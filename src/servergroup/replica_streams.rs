@@ -1,0 +1,435 @@
+//! The replicas of a bucket, asked at once and merged while they answer.
+//!
+//! Every replica is read by a task of its own that runs a few tables ahead. A replica holds the merge up only as long as
+//! its patience lasts, counted over the times in which nothing but its next table was missing.
+//!
+//! | replicas of a bucket | result |
+//! |---|---|
+//! | all ended properly | everything, merged |
+//! | some ended, some failed | everything of those that ended, what the others had sent in whole series, and a warning for each failure |
+//! | one goes on, one is silent | as if it had failed, when its patience is over |
+//! | none ended | an error that names each; with `ignore_error` nothing, with `downgrade_error` a warning and nothing |
+//! | the query's own limits were reached | that error, at once |
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::record_batch::RecordBatch;
+use futures::stream::{self, StreamExt};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::fanout::{FailurePolicy, FanOut, GroupName, ends_the_query};
+use super::look_back::look_back;
+use crate::downstream::{Downstream, SampleTimes, SelectedForm, TargetUrl};
+use crate::error::{Error, ErrorKind};
+use crate::merge::{MergePolicy, ReadyTables, ReplicaTables, StreamMerge, TableForm, merge_tables};
+use crate::model::{Held, QueryContext, SelectForm, SelectRequest, SeriesStream, held_tables, hold_tables};
+
+/// So many tables of a replica may wait to be merged; it is not read further ahead. A table is about a mebibyte.
+const TABLES_AHEAD: usize = 4;
+
+/// One bucket to be asked for a selector.
+#[derive(Debug)]
+pub(super) struct ReplicaScan {
+    pub group: GroupName,
+    pub replicas: Vec<Arc<dyn Downstream>>,
+    /// The group's `timeout`, which each request observes by itself.
+    pub timeout: Option<Duration>,
+    pub failure_policy: FailurePolicy,
+    pub merge_policy: MergePolicy,
+    pub request: Arc<SelectRequest>,
+    pub sample_times: SampleTimes,
+    pub context: QueryContext,
+}
+
+impl ReplicaScan {
+    /// Asks all replicas at once. The stream has what they hold, merged: samples tables or timed steps tables, sorted by labels,
+    /// each label set once. Dropping it ends the requests.
+    pub(super) fn start(self) -> SeriesStream {
+        let context = self.context.clone();
+        // Where a failed group is left out, none of it may be out already when it fails.
+        let is_held_back = self.failure_policy != FailurePolicy::Fail;
+        let merging = Merging::start(self);
+        if is_held_back {
+            return stream::once(merging.whole(context)).flat_map(tables_or_error).boxed();
+        }
+        let tables = stream::try_unfold(merging, |mut merging| async move {
+            Ok(merging.next_table().await?.map(|table| (table, merging)))
+        });
+        hold_tables(tables.boxed(), &context).boxed()
+    }
+}
+
+fn tables_or_error(tables: Result<Vec<(RecordBatch, Held)>, Error>) -> SeriesStream {
+    match tables {
+        Ok(tables) => held_tables(tables).boxed(),
+        Err(error) => stream::iter([Err(error)]).boxed(),
+    }
+}
+
+/// What comes with a table on its way to the merge.
+#[derive(Debug)]
+struct TableGuard {
+    _memory: Held,
+    _place: OwnedSemaphorePermit,
+}
+
+#[derive(Debug)]
+enum Event {
+    /// The replica begins to answer.
+    Begun(SelectedForm),
+    Table(RecordBatch, TableGuard),
+    Ended,
+    Failed(Error),
+}
+
+/// How far a replica is.
+#[derive(Debug, PartialEq)]
+enum State {
+    Asked,
+    Answering(SelectedForm),
+    Ended,
+    Failed(Error),
+}
+
+impl State {
+    fn is_live(&self) -> bool {
+        matches!(self, Self::Asked | Self::Answering(_))
+    }
+}
+
+/// How the replicas' tables are merged.
+#[derive(Copy, Clone, Debug)]
+enum Shape {
+    /// All answer in one form, which is merged as it is.
+    Same(TableForm),
+    /// Some answer with samples and some with steps: everything becomes steps first.
+    AllToSteps { step_count: usize },
+}
+
+#[derive(Debug)]
+struct Merging {
+    scan: ReplicaScan,
+    events: mpsc::UnboundedReceiver<(usize, Event)>,
+    states: Vec<State>,
+    /// How long nothing but the replica's next table was missing.
+    lags: Vec<Duration>,
+    started: Instant,
+    /// What came before it was known how to merge it.
+    early: VecDeque<(usize, Event)>,
+    merge: Option<(Shape, StreamMerge<TableGuard>)>,
+    ready: Option<ReadyTables<TableGuard>>,
+    is_judged: bool,
+    /// No replica answered in full, and the group's policy is to go on without it.
+    is_left_out: bool,
+    /// Dropping it aborts who is still being asked.
+    _asked: JoinSet<()>,
+}
+
+impl Merging {
+    fn start(scan: ReplicaScan) -> Self {
+        let (sender, events) = mpsc::unbounded_channel();
+        let mut asked = JoinSet::new();
+        for (index, replica) in scan.replicas.iter().enumerate() {
+            let (request, context, needs) = (Arc::clone(&scan.request), scan.context.clone(), scan.sample_times);
+            asked.spawn(read_replica(index, Arc::clone(replica), request, needs, context, sender.clone()));
+        }
+        let replica_count = scan.replicas.len();
+        Self {
+            scan,
+            events,
+            states: (0..replica_count).map(|_| State::Asked).collect(),
+            lags: vec![Duration::ZERO; replica_count],
+            started: Instant::now(),
+            early: VecDeque::new(),
+            merge: None,
+            ready: None,
+            is_judged: false,
+            is_left_out: false,
+            _asked: asked,
+        }
+    }
+
+    /// All merged tables, or none of them if the group is left out.
+    async fn whole(mut self, context: QueryContext) -> Result<Vec<(RecordBatch, Held)>, Error> {
+        let mut tables = Vec::new();
+        while let Some(table) = self.next_table().await? {
+            let held = context.hold_table(&table)?;
+            tables.push((table, held));
+        }
+        if self.is_left_out {
+            tables.clear();
+        }
+        Ok(tables)
+    }
+
+    /// The next merged table; `None` behind the last.
+    async fn next_table(&mut self) -> Result<Option<RecordBatch>, Error> {
+        if self.merge.is_none() {
+            self.begin().await?;
+        }
+        loop {
+            if let Some(table) = self.ready.as_mut().and_then(Iterator::next) {
+                let table = self.finished(table?)?;
+                if table.num_rows() > 0 {
+                    return Ok(Some(table));
+                }
+                continue;
+            }
+            // Frees what was merged.
+            self.ready = None;
+            let Some((_, merge)) = self.merge.as_mut() else { return Ok(None) };
+            self.ready = merge.take_ready()?;
+            if self.ready.is_some() {
+                continue;
+            }
+            let wanted: Vec<usize> = merge.wanted().collect();
+            if wanted.is_empty() {
+                self.judge()?;
+                return Ok(None);
+            }
+            if let Some((replica, event)) = self.next_event(&wanted).await? {
+                self.take(replica, event)?;
+            }
+        }
+    }
+
+    /// Waits until every replica has begun to answer or has failed: then it is known what is to be merged.
+    async fn begin(&mut self) -> Result<(), Error> {
+        loop {
+            let asked: Vec<usize> = (0..self.states.len()).filter(|at| self.states[*at] == State::Asked).collect();
+            if asked.is_empty() {
+                break;
+            }
+            match self.next_event(&asked).await? {
+                Some((replica, Event::Begun(form))) => self.states[replica] = State::Answering(form),
+                Some((replica, Event::Failed(error))) if self.states[replica] == State::Asked => {
+                    self.states[replica] = State::Failed(error);
+                }
+                Some(other) => self.early.push_back(other),
+                None => {}
+            }
+        }
+        let shape = self.shape();
+        let form = match shape {
+            Shape::Same(form) => form,
+            Shape::AllToSteps { step_count } => TableForm::TimedSteps { step_count },
+        };
+        let names = self.scan.replicas.iter().map(|replica| format!("{}: replica {}", self.scan.group, replica.url()));
+        let mut merge = StreamMerge::new(form, self.scan.merge_policy, names);
+        (0..self.states.len()).filter(|at| !self.states[*at].is_live()).for_each(|replica| merge.fail(replica));
+        self.merge = Some((shape, merge));
+        while let Some((replica, event)) = self.early.pop_front() {
+            self.take(replica, event)?;
+        }
+        Ok(())
+    }
+
+    fn shape(&self) -> Shape {
+        let is_of = |form: SelectedForm| move |state: &State| *state == State::Answering(form);
+        let has = |form| self.states.iter().any(is_of(form));
+        match &self.scan.request.form {
+            SelectForm::Samples { .. } => Shape::Same(TableForm::Samples),
+            SelectForm::Steps { grid, .. } => match (has(SelectedForm::Samples), has(SelectedForm::SparseSteps)) {
+                (true, true) => Shape::AllToSteps { step_count: grid.step_count() },
+                (true, false) => Shape::Same(TableForm::Samples),
+                (false, _) => Shape::Same(TableForm::SparseSteps { grid: *grid }),
+            },
+        }
+    }
+
+    /// What a replica sent. What cannot be merged is the replica's failure.
+    fn take(&mut self, replica: usize, event: Event) -> Result<(), Error> {
+        let Some((shape, merge)) = self.merge.as_mut() else { return Ok(()) };
+        if !self.states[replica].is_live() {
+            return Ok(());
+        }
+        let failure = match event {
+            Event::Begun(_) => None,
+            Event::Table(table, guard) => {
+                let form = match &self.states[replica] {
+                    State::Answering(form) => *form,
+                    _ => SelectedForm::Samples,
+                };
+                to_shape(table, form, *shape, &self.scan.request)
+                    .and_then(|table| merge.push(replica, table, guard))
+                    .err()
+            }
+            Event::Ended => {
+                merge.end(replica);
+                self.states[replica] = State::Ended;
+                None
+            }
+            Event::Failed(error) => Some(error),
+        };
+        if let Some(error) = failure {
+            if ends_the_query(&error) {
+                return Err(error);
+            }
+            merge.fail(replica);
+            self.states[replica] = State::Failed(error);
+        }
+        Ok(())
+    }
+
+    /// The next thing that happens, or `None` after a replica among those that are missing was given up.
+    async fn next_event(&mut self, missing: &[usize]) -> Result<Option<(usize, Event)>, Error> {
+        let waits_since = Instant::now();
+        let give_up = self.first_to_give_up(missing, waits_since);
+        let event = match give_up {
+            None => self.events.recv().await,
+            Some((_, at)) => match tokio::time::timeout_at(at, self.events.recv()).await {
+                Ok(event) => event,
+                Err(_) => {
+                    self.add_lag(missing, waits_since);
+                    self.give_up(give_up.map_or(0, |(replica, _)| replica));
+                    return Ok(None);
+                }
+            },
+        };
+        self.add_lag(missing, waits_since);
+        let lost = "asking a replica failed because of a defect in quiver; its log says where";
+        let (replica, event) = event.ok_or_else(|| Error::internal(lost))?;
+        match event {
+            Event::Failed(error) if ends_the_query(&error) => Err(error),
+            event => Ok(Some((replica, event))),
+        }
+    }
+
+    fn add_lag(&mut self, missing: &[usize], since: Instant) {
+        let waited = since.elapsed();
+        missing.iter().for_each(|replica| self.lags[*replica] += waited);
+    }
+
+    /// Whose patience ends first, and when; `None` where nobody is waited for by somebody who is further.
+    fn first_to_give_up(&self, missing: &[usize], now: Instant) -> Option<(usize, Instant)> {
+        let is_further = |at: usize| !missing.contains(&at) && !matches!(self.states[at], State::Failed(_));
+        if !(0..self.states.len()).any(is_further) {
+            return None;
+        }
+        let fan_out = self.fan_out();
+        let give_up_at = |replica: usize| {
+            // As if the others had needed only the time in which this one was not waited for.
+            let lag = self.lags[replica];
+            let others_ready = now.checked_sub(lag).unwrap_or(self.started).max(self.started);
+            Some((replica, fan_out.give_up_at(self.started, others_ready)?))
+        };
+        missing.iter().filter_map(|replica| give_up_at(*replica)).min_by_key(|(_, at)| *at)
+    }
+
+    fn give_up(&mut self, replica: usize) {
+        let waited = self.started.elapsed().as_millis();
+        let text = format!("no complete answer within {waited}ms, its pair has answered");
+        self.states[replica] = State::Failed(Error::new(ErrorKind::Timeout, text));
+        if let Some((_, merge)) = self.merge.as_mut() {
+            merge.fail(replica);
+        }
+    }
+
+    /// A merged table as it was asked for.
+    fn finished(&self, table: RecordBatch) -> Result<RecordBatch, Error> {
+        match (&self.scan.request.form, &self.merge) {
+            (SelectForm::Steps { grid, lookback }, Some((Shape::Same(TableForm::Samples), _))) => {
+                look_back(&table, *grid, *lookback)
+            }
+            _ => Ok(table),
+        }
+    }
+
+    /// Says, once, what the failures mean.
+    fn judge(&mut self) -> Result<(), Error> {
+        if std::mem::replace(&mut self.is_judged, true) {
+            return Ok(());
+        }
+        let failure = |(replica, state): (&Arc<dyn Downstream>, &State)| match state {
+            State::Failed(error) => Some((replica.url().clone(), error.clone())),
+            _ => None,
+        };
+        let failures: Vec<(TargetUrl, Error)> =
+            self.scan.replicas.iter().zip(&self.states).filter_map(failure).collect();
+        if self.states.contains(&State::Ended) || self.states.is_empty() {
+            self.fan_out().warn(&failures);
+            return Ok(());
+        }
+        self.fan_out().fail(&failures)?;
+        self.is_left_out = true;
+        Ok(())
+    }
+
+    fn fan_out(&self) -> FanOut<'_> {
+        FanOut {
+            group: &self.scan.group,
+            replicas: &self.scan.replicas,
+            timeout: self.scan.timeout,
+            policy: self.scan.failure_policy,
+            context: &self.scan.context,
+        }
+    }
+}
+
+/// Reads one replica to its end.
+async fn read_replica(
+    index: usize,
+    replica: Arc<dyn Downstream>,
+    request: Arc<SelectRequest>,
+    sample_times: SampleTimes,
+    context: QueryContext,
+    events: mpsc::UnboundedSender<(usize, Event)>,
+) {
+    // When nobody listens any more, the query is over.
+    let tell = |event| events.send((index, event)).is_ok();
+    let selected = match replica.select(&request, sample_times, &context).await {
+        Ok(selected) => selected,
+        Err(error) => {
+            tell(Event::Failed(error));
+            return;
+        }
+    };
+    if !tell(Event::Begun(selected.form)) {
+        return;
+    }
+    let places = Arc::new(Semaphore::new(TABLES_AHEAD));
+    let mut tables = selected.tables;
+    while let Some(table) = tables.next().await {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let held = table.and_then(|table| Ok((context.hold_table(&table)?, table)));
+        match held {
+            Ok((memory, table)) => {
+                if !tell(Event::Table(table, TableGuard { _memory: memory, _place: place })) {
+                    return;
+                }
+            }
+            Err(error) => {
+                tell(Event::Failed(error));
+                return;
+            }
+        }
+    }
+    tell(Event::Ended);
+}
+
+/// One replica's table in the form in which all are merged.
+fn to_shape(
+    table: RecordBatch,
+    form: SelectedForm,
+    shape: Shape,
+    request: &SelectRequest,
+) -> Result<RecordBatch, Error> {
+    match (shape, &request.form) {
+        (Shape::AllToSteps { .. }, SelectForm::Steps { grid, lookback }) => match form {
+            SelectedForm::Samples => look_back(&table, *grid, *lookback),
+            SelectedForm::SparseSteps => {
+                let alone = ReplicaTables { name: "its answer".to_owned(), batches: vec![table] };
+                let form = TableForm::SparseSteps { grid: *grid };
+                let steps = merge_tables(form, vec![alone], MergePolicy::BETWEEN_GROUPS)?;
+                let steps = steps.collect::<Result<Vec<_>, _>>()?;
+                let schema = crate::model::timed_steps_schema(grid.step_count());
+                arrow::compute::concat_batches(&schema, &steps).map_err(|error| Error::internal(error.to_string()))
+            }
+        },
+        _ => Ok(table),
+    }
+}
