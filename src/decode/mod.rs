@@ -1,12 +1,17 @@
 //! L1: bytes → batches. Streaming, no sockets: whoever holds the socket feeds the bytes in as they arrive.
 
+mod chunk;
+mod chunk_stream;
 mod error;
 mod gzip;
 mod json;
 mod label_json;
+mod protobuf;
 mod series_builder;
 mod status_json;
 
+pub use chunk::{ChunkDecoder, ChunkError, ChunkProblem, SampleSink, TimeWindow};
+pub use chunk_stream::{ChunkStreamDecoder, ChunkStreamLimits, EverySeries, SeriesFilter};
 pub use error::DecodeError;
 pub use gzip::{ContentDecoder, ContentEncoding};
 pub use json::{DecodeLimits, DecodedResult, QueryResponse, QueryResponseDecoder, ResponseStatus};

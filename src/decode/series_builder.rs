@@ -1,16 +1,20 @@
 //! Appends series to samples tables and cuts the tables to size.
 
+use std::sync::Arc;
+
 use arrow::record_batch::RecordBatch;
 
-use crate::model::SamplesTableBuilder;
+use super::chunk::SampleSink;
+use crate::model::{CounterResetHint, NativeHistogram, Sample, SamplesTableBuilder, StartedSample, histogram_size};
 
 /// A batch is closed at the first end of a series behind any of these. Large enough that per-batch costs vanish, small
 /// enough that a batch is a bounded piece of memory: 1 MiB of samples.
 const BATCH_SAMPLES: usize = 64 * 1024;
 const BATCH_ROWS: usize = 8 * 1024;
 const BATCH_LABEL_BYTES: usize = 4 * 1024 * 1024;
-/// Offsets of a table are 32 bits wide: a series must leave room for what is before it.
-const SERIES_SAMPLES_MAX: usize = 1 << 30;
+/// Offsets of a table are 32 bits wide, and a histogram has up to two buckets for each sample that it counts for: a series
+/// must leave room for what is before it.
+const SERIES_SAMPLES_MAX: usize = 1 << 29;
 
 /// Why a sample cannot be taken.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -21,17 +25,26 @@ pub(super) enum PushError {
     TooMany,
 }
 
-/// Builds samples tables from series that come one after the other.
+/// Builds samples tables from series that come one after the other. A histogram counts for as many samples as Prometheus
+/// counts it for.
+///
+/// Samples of a series come either in order, one by one ([`SeriesBuilder::push`]), or as [`SampleSink`] in pieces, which are in
+/// order each, but may overlap: then the series is sorted at its end.
 #[derive(Debug)]
 pub(super) struct SeriesBuilder {
     table: SamplesTableBuilder,
     batches: Vec<RecordBatch>,
+    /// Samples in `batches`.
+    batch_samples: usize,
     /// Label bytes in `table`.
     label_bytes: usize,
     /// Samples in the series that is being built.
     series_samples: usize,
+    /// Samples of the finished series in `table`.
+    table_samples: usize,
     last_ms: i64,
-    samples_total: usize,
+    /// Did a piece of the series begin before the end of another?
+    is_disordered: bool,
     samples_max: usize,
 }
 
@@ -40,17 +53,25 @@ impl SeriesBuilder {
         Self {
             table: SamplesTableBuilder::default(),
             batches: Vec::new(),
+            batch_samples: 0,
             label_bytes: 0,
             series_samples: 0,
+            table_samples: 0,
             last_ms: i64::MIN,
-            samples_total: 0,
+            is_disordered: false,
             samples_max,
         }
     }
 
-    /// Samples taken so far.
+    /// Samples in it, without those of batches that were taken.
     pub(super) fn sample_count(&self) -> usize {
-        self.samples_total
+        self.batch_samples + self.table_samples + self.series_samples
+    }
+
+    /// Fails when it holds more than the limit. A sink cannot fail: whoever uses it asks here after every piece.
+    pub(super) fn check_limit(&self) -> Result<(), PushError> {
+        let is_over = self.sample_count() > self.samples_max || self.series_samples > SERIES_SAMPLES_MAX;
+        if is_over { Err(PushError::TooMany) } else { Ok(()) }
     }
 
     /// Adds a sample to the series that is being built.
@@ -59,13 +80,12 @@ impl SeriesBuilder {
         if timestamp_ms <= self.last_ms && self.series_samples > 0 {
             return Err(PushError::NotAscending);
         }
-        if self.samples_total >= self.samples_max || self.series_samples >= SERIES_SAMPLES_MAX {
+        if self.sample_count() >= self.samples_max || self.series_samples >= SERIES_SAMPLES_MAX {
             return Err(PushError::TooMany);
         }
         self.table.push_sample(timestamp_ms, value);
         self.last_ms = timestamp_ms;
         self.series_samples += 1;
-        self.samples_total += 1;
         Ok(())
     }
 
@@ -74,10 +94,13 @@ impl SeriesBuilder {
         if self.series_samples == 0 {
             return;
         }
-        self.series_samples = 0;
+        if self.is_disordered {
+            self.sort_series();
+        }
+        self.table_samples += std::mem::take(&mut self.series_samples);
         self.table.finish_series(labels);
         self.label_bytes += labels.len();
-        if self.table.sample_count() >= BATCH_SAMPLES
+        if self.table_samples >= BATCH_SAMPLES
             || self.table.row_count() >= BATCH_ROWS
             || self.label_bytes >= BATCH_LABEL_BYTES
         {
@@ -85,7 +108,13 @@ impl SeriesBuilder {
         }
     }
 
-    /// The tables, in the order in which the series came.
+    /// The tables that are complete, in the order in which the series came. The series that is being built is not in them.
+    pub(super) fn take_batches(&mut self) -> Vec<RecordBatch> {
+        self.batch_samples = 0;
+        std::mem::take(&mut self.batches)
+    }
+
+    /// The tables that were not taken, in the order in which the series came.
     pub(super) fn finish(mut self) -> Vec<RecordBatch> {
         if self.table.row_count() > 0 {
             self.cut();
@@ -95,7 +124,68 @@ impl SeriesBuilder {
 
     fn cut(&mut self) {
         self.batches.push(self.table.finish());
+        self.batch_samples += std::mem::take(&mut self.table_samples);
         self.label_bytes = 0;
+    }
+
+    /// Counts a piece from one time to another.
+    #[inline]
+    fn count_piece(&mut self, first_ms: i64, last_ms: i64, samples: usize) {
+        self.is_disordered |= first_ms <= self.last_ms && self.series_samples > 0;
+        self.last_ms = if self.series_samples > 0 { self.last_ms.max(last_ms) } else { last_ms };
+        self.series_samples += samples;
+    }
+
+    /// Puts the samples of pieces that overlap in order. Of several at one time the one of the last piece stays, as in
+    /// Prometheus where two chunks overlap (v3.14 storage/merge.go, chainSampleIterator). Which histograms follow each other
+    /// is not what the chunks said, so nothing is known of resets between them.
+    #[cold]
+    fn sort_series(&mut self) {
+        self.is_disordered = false;
+        let mut samples = self.table.take_unfinished();
+        // The last first; and a number before a histogram, as where Prometheus reads such series from SAMPLES.
+        samples.reverse();
+        samples.sort_by_key(|sample| (sample.timestamp_ms, sample.sample.as_histogram().is_some()));
+        samples.dedup_by_key(|sample| sample.timestamp_ms);
+        self.series_samples = 0;
+        for StartedSample { timestamp_ms, start_time_ms, sample } in samples {
+            match sample {
+                Sample::Float(value) => {
+                    self.table.push_started_sample(timestamp_ms, start_time_ms.unwrap_or(0), value);
+                    self.series_samples += 1;
+                }
+                Sample::Histogram(histogram) => {
+                    self.series_samples += histogram_size(&histogram);
+                    self.table.push_histogram(timestamp_ms, start_time_ms, without_reset_hint(histogram));
+                }
+            }
+        }
+    }
+}
+
+fn without_reset_hint(mut histogram: Arc<NativeHistogram>) -> Arc<NativeHistogram> {
+    if matches!(histogram.counter_reset_hint, CounterResetHint::Reset | CounterResetHint::NotReset) {
+        Arc::make_mut(&mut histogram).counter_reset_hint = CounterResetHint::Unknown;
+    }
+    histogram
+}
+
+impl SampleSink for SeriesBuilder {
+    fn floats(&mut self, timestamps_ms: &[i64], values: &[f64]) {
+        let (Some(first), Some(last)) = (timestamps_ms.first(), timestamps_ms.last()) else { return };
+        self.count_piece(*first, *last, timestamps_ms.len());
+        self.table.extend_samples(timestamps_ms, values);
+    }
+
+    fn started_floats(&mut self, timestamps_ms: &[i64], start_times_ms: &[i64], values: &[f64]) {
+        let (Some(first), Some(last)) = (timestamps_ms.first(), timestamps_ms.last()) else { return };
+        self.count_piece(*first, *last, timestamps_ms.len());
+        self.table.extend_started_samples(timestamps_ms, start_times_ms, values);
+    }
+
+    fn histogram(&mut self, timestamp_ms: i64, start_time_ms: Option<i64>, histogram: Arc<NativeHistogram>) {
+        self.count_piece(timestamp_ms, timestamp_ms, histogram_size(&histogram));
+        self.table.push_histogram(timestamp_ms, start_time_ms, histogram);
     }
 }
 

@@ -1,5 +1,7 @@
 //! L1: batches → bytes, as Prometheus prints them.
 
+mod chunk;
+mod chunk_stream;
 mod envelope;
 mod histogram_json;
 mod histogram_text;
@@ -9,6 +11,8 @@ mod metadata_json;
 mod number;
 mod text;
 
+pub use chunk::{CHUNK_SAMPLES, EncodedChunk, encode_row_chunks, encode_xor_chunks};
+pub use chunk_stream::{FRAME_BYTES, write_frame, write_series_frames};
 pub use envelope::{encode_data, error_response};
 pub use histogram_text::format_histogram;
 pub use json::{QueryResponseChunks, TRUNCATED_WARNING, encode_query_response, truncate_series};

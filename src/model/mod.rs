@@ -1,6 +1,7 @@
 //! L0: the vocabulary. No I/O, no async; every other room speaks in these words.
 
 mod annotation;
+mod chunk_encoding;
 mod duration;
 mod evaluation_mode;
 mod go_regex;
@@ -27,6 +28,7 @@ mod table_size;
 mod timestamp;
 
 pub use annotation::{Annotation, AnnotationKind, AnnotationSink};
+pub use chunk_encoding::ChunkEncoding;
 pub use duration::{DurationMs, ParseDurationError};
 pub use evaluation_mode::{EvaluationMode, UnknownEvaluationMode};
 pub use go_regex::{GoRegex, GoRegexError};
@@ -47,7 +49,7 @@ pub use native_histogram::{
 pub use query_context::QueryContext;
 pub use query_value::QueryValue;
 pub use relabel::{RelabelAction, RelabelRule, relabel};
-pub use samples_table::{SamplesTable, SamplesTableBuilder};
+pub use samples_table::{SamplesTable, SamplesTableBuilder, StartedSample};
 pub use selector::{Selector, format_label_name, quote_label_value};
 pub use series_request::{MetadataRequest, SelectForm, SelectRequest};
 pub use series_schema::{

@@ -6,7 +6,7 @@ use arrow::array::{Array, ArrayBuilder, BinaryArray, BinaryBuilder, StructArray}
 use arrow::record_batch::RecordBatch;
 
 use super::LabelsRef;
-use super::native_histogram::{HistogramList, HistogramListBuilder, NativeHistogram, TimedHistogram};
+use super::native_histogram::{HistogramList, HistogramListBuilder, NativeHistogram, Sample, TimedHistogram};
 use super::series_schema::{
     COLUMN_SAMPLES, SamplesColumn, column, labels_column, samples_column, samples_schema, start_times_list,
 };
@@ -52,6 +52,17 @@ impl<'a> SamplesTable<'a> {
     }
 }
 
+/// A sample of a series, with what a table knows of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StartedSample {
+    /// When it was taken (ms).
+    pub timestamp_ms: i64,
+    /// Its start timestamp (ms), where it is known.
+    pub start_time_ms: Option<i64>,
+    /// The number or the histogram.
+    pub sample: Sample,
+}
+
 /// Builds a samples table series by series.
 #[derive(Debug, Default)]
 pub struct SamplesTableBuilder {
@@ -89,6 +100,38 @@ impl SamplesTableBuilder {
         debug_assert_eq!(timestamps_ms.len(), values.len());
         self.timestamps.extend_from_slice(timestamps_ms);
         self.floats.extend_from_slice(values);
+    }
+
+    /// Adds many floats with their start timestamps (ms, 0 = unknown); slices of equal length.
+    pub fn extend_started_samples(&mut self, timestamps_ms: &[i64], start_times_ms: &[i64], values: &[f64]) {
+        debug_assert_eq!(timestamps_ms.len(), start_times_ms.len());
+        let row_start = self.row_ends.last().copied().unwrap_or(0);
+        let known_from = self.start_row_ends.last().copied().unwrap_or(0);
+        if self.start_times.len() > known_from || start_times_ms.iter().any(|start| *start != 0) {
+            // The floats before them, which came without.
+            self.start_times.resize(known_from + self.floats.len() - row_start, 0);
+            self.start_times.extend_from_slice(start_times_ms);
+        }
+        self.extend_samples(timestamps_ms, values);
+    }
+
+    /// Takes all samples of the series that is being built out again, floats first: for whoever must put them in order.
+    pub fn take_unfinished(&mut self) -> Vec<StartedSample> {
+        let row_start = self.row_ends.last().copied().unwrap_or(0);
+        let known_from = self.start_row_ends.last().copied().unwrap_or(0);
+        let starts = self.start_times.split_off(known_from).into_iter().chain(std::iter::repeat(0));
+        let floats = self.timestamps.split_off(row_start).into_iter().zip(self.floats.split_off(row_start));
+        let floats = floats.zip(starts).map(|((timestamp_ms, value), start)| StartedSample {
+            timestamp_ms,
+            start_time_ms: (start != 0).then_some(start),
+            sample: Sample::Float(value),
+        });
+        let histograms = self.histograms.take_unfinished().into_iter().map(|item| StartedSample {
+            timestamp_ms: item.at,
+            start_time_ms: item.start_time,
+            sample: Sample::Histogram(item.histogram),
+        });
+        floats.chain(histograms).collect()
     }
 
     /// Adds all samples of a row of another table to the series that is being built.
@@ -181,5 +224,53 @@ mod tests {
         assert_eq!(table.series(1), (&[1, 2, 3, 4][..], &[1.0, 2.0, 3.0, 4.0][..]));
         let histograms = table.histograms().row(2).expect("readable");
         assert_eq!((histograms[0].at, histograms[0].start_time), (5, Some(4)));
+    }
+    #[test]
+    fn started_samples_in_bulk_are_as_one_by_one() {
+        for starts in [[0, 0, 0], [0, 7, 0], [-1, 2, 3]] {
+            for is_started_before in [false, true] {
+                let (mut bulk, mut single) = (SamplesTableBuilder::default(), SamplesTableBuilder::default());
+                for builder in [&mut bulk, &mut single] {
+                    builder.push_started_sample(0, 5, 0.0);
+                    builder.finish_series(b"");
+                    builder.push_started_sample(0, i64::from(is_started_before), 0.5);
+                }
+                bulk.extend_started_samples(&[1, 2, 3], &starts, &[1.0, 2.0, 3.0]);
+                for (at, start) in starts.iter().enumerate() {
+                    single.push_started_sample(at as i64 + 1, *start, at as f64 + 1.0);
+                }
+                bulk.finish_series(b"");
+                single.finish_series(b"");
+                assert_eq!(bulk.finish(), single.finish());
+            }
+        }
+    }
+
+    #[test]
+    fn the_unfinished_series_can_be_taken_out_and_the_finished_ones_stay() {
+        let mut builder = SamplesTableBuilder::default();
+        builder.push_started_sample(1, 9, 1.0);
+        builder.push_histogram(2, None, Arc::default());
+        builder.finish_series(b"");
+        builder.push_started_sample(3, 4, 2.0);
+        builder.push_sample(5, 3.0);
+        builder.push_histogram(4, Some(1), Arc::default());
+        let float = |timestamp_ms, start_time_ms, value| StartedSample {
+            timestamp_ms,
+            start_time_ms,
+            sample: Sample::Float(value),
+        };
+        let histogram =
+            StartedSample { timestamp_ms: 4, start_time_ms: Some(1), sample: Sample::Histogram(Arc::default()) };
+        assert_eq!(builder.take_unfinished(), [float(3, Some(4), 2.0), float(5, None, 3.0), histogram]);
+        assert_eq!(builder.take_unfinished(), []);
+        assert_eq!(builder.sample_count(), 2);
+        builder.push_sample(6, 6.0);
+        builder.finish_series(b"");
+        let batch = builder.finish();
+        let table = SamplesTable::try_new(&batch).expect("a samples table");
+        assert_eq!((table.series(0), table.start_times(0)), ((&[1][..], &[1.0][..]), Some(&[9][..])));
+        assert_eq!((table.series(1), table.start_times(1)), ((&[6][..], &[6.0][..]), None));
+        assert_eq!((table.histograms().row_len(0), table.histograms().row_len(1)), (1, 0));
     }
 }

@@ -199,6 +199,11 @@ impl HistogramListBuilder {
         self.row_ends.push(self.items.len());
     }
 
+    /// Takes the histograms of the row that is being built out again.
+    pub fn take_unfinished(&mut self) -> Vec<TimedHistogram> {
+        self.items.split_off(self.row_ends.last().copied().unwrap_or(0))
+    }
+
     /// How many histograms were pushed.
     pub fn len(&self) -> usize {
         self.items.len()
