@@ -1,4 +1,4 @@
-//! L0: the vocabulary. No I/O, no async; every other room speaks in these words.
+//! L0: the vocabulary. No I/O, and nothing waits but for the turn of its own query (`query_slots.rs`); every other room speaks in these words.
 
 mod annotation;
 mod chunk_encoding;
@@ -14,6 +14,7 @@ mod memory_budget;
 mod metric_metadata;
 mod native_histogram;
 mod query_context;
+mod query_slots;
 mod query_value;
 mod relabel;
 mod samples_table;
@@ -47,6 +48,7 @@ pub use native_histogram::{
     histogram_list_type, histogram_size,
 };
 pub use query_context::QueryContext;
+pub use query_slots::{QuerySlots, SlotTurn};
 pub use query_value::QueryValue;
 pub use relabel::{RelabelAction, RelabelRule, relabel};
 pub use samples_table::{SamplesTable, SamplesTableBuilder, StartedSample};

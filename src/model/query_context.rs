@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use arrow::record_batch::RecordBatch;
 
-use super::{AnnotationSink, Held, ProcessBudget, QueryBudget, QueryLimits, TableSize};
+use super::{AnnotationSink, Held, ProcessBudget, QueryBudget, QueryLimits, QuerySlots, TableSize};
 use crate::error::Error;
 
 /// Shared by everything that works for one query. Cheap to clone.
@@ -18,6 +18,8 @@ pub struct QueryContext {
     pub deadline: Option<Instant>,
     /// Headers of the client's request that are passed on to the downstreams (`--proxy-headers`).
     pub proxied_headers: Arc<[(String, String)]>,
+    /// Whether it holds places at targets.
+    pub slots: QuerySlots,
     samples_loaded: Arc<AtomicU64>,
     budget: Arc<QueryBudget>,
 }
@@ -34,6 +36,7 @@ impl QueryContext {
             annotations: AnnotationSink::default(),
             deadline,
             proxied_headers: Arc::from([]),
+            slots: QuerySlots::default(),
             samples_loaded: Arc::default(),
             budget: Arc::new(QueryBudget::new(limits, Arc::clone(process))),
         }

@@ -7,14 +7,20 @@
 //! | `fanout.rs` | asks all replicas of a bucket; failures, stragglers |
 //! | `replica_streams.rs` | reads the replicas of a bucket for a selector, and merges them while they answer |
 //! | `look_back.rs` | raw samples as what a plain selector sees at each step |
+//! | `replica_health.rs` | whether a replica is worth waiting for, and how long |
+//! | `target_slots.rs` | how many streamed answers a target serves at a time |
 //! | `set.rs` | all groups; questions about series over all of them |
 
 mod added_labels;
 mod fanout;
 mod group;
 mod look_back;
+mod replica_health;
 mod replica_streams;
 mod set;
+mod target_slots;
 
 pub use group::{GroupTarget, ServerGroup};
+pub use replica_health::{CallClass, Change, Outcome, ReplicaHealth, Standing, replicas_to_ask};
 pub use set::ServerGroupSet;
+pub use target_slots::{STREAMS_PER_TARGET, Slots, TargetSlots};

@@ -1,10 +1,12 @@
 //! L0: what the process says of itself: logs, the access log, `/metrics`.
 
 mod access_log;
+mod latency;
 mod logging;
 mod metrics;
 mod process_metrics;
 
 pub use access_log::{AccessLog, AccessRecord, form_for_log};
+pub use latency::RecentLatencies;
 pub use logging::{LogFormat, LogLevel, init_logging};
 pub use metrics::{Metrics, QueryTimer};
