@@ -433,3 +433,231 @@ fn to_shape(
         _ => Ok(table),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use async_trait::async_trait;
+    use parking_lot::Mutex;
+
+    use super::*;
+    use crate::config::Scheme;
+    use crate::downstream::Selected;
+    use crate::merge::SparseStepsBuilder;
+    use crate::model::{
+        DurationMs, Labels, MetadataRequest, MetricMetadata, SamplesTable, SamplesTableBuilder, StepGrid, StepsTable,
+        TimestampMs,
+    };
+
+    type Sent = Result<RecordBatch, Error>;
+
+    /// Answers with whatever the test sends; ends when the test drops its sender.
+    #[derive(Debug)]
+    struct Scripted {
+        url: TargetUrl,
+        form: SelectedForm,
+        tables: Mutex<Option<mpsc::UnboundedReceiver<Sent>>>,
+    }
+
+    #[async_trait]
+    impl Downstream for Scripted {
+        fn url(&self) -> &TargetUrl {
+            &self.url
+        }
+        async fn select(&self, _: &SelectRequest, _: SampleTimes, _: &QueryContext) -> Result<Selected, Error> {
+            let tables = self.tables.lock().take().ok_or_else(|| Error::internal("asked twice"))?;
+            let tables = stream::unfold(tables, |mut tables| async { Some((tables.recv().await?, tables)) });
+            Ok(Selected { form: self.form, tables: tables.boxed() })
+        }
+        async fn label_names(&self, _: &MetadataRequest, _: &QueryContext) -> Result<Vec<String>, Error> {
+            Ok(Vec::new())
+        }
+        async fn label_values(&self, _: &str, _: &MetadataRequest, _: &QueryContext) -> Result<Vec<String>, Error> {
+            Ok(Vec::new())
+        }
+        async fn series(&self, _: &MetadataRequest, _: &QueryContext) -> Result<Vec<Labels>, Error> {
+            Ok(Vec::new())
+        }
+        async fn metric_metadata(
+            &self,
+            _: Option<&str>,
+            _: &QueryContext,
+        ) -> Result<BTreeMap<String, Vec<MetricMetadata>>, Error> {
+            Ok(BTreeMap::new())
+        }
+    }
+
+    /// A bucket of scripted replicas, and where to send their tables.
+    struct Setup {
+        scan: ReplicaScan,
+        replicas: Vec<mpsc::UnboundedSender<Sent>>,
+    }
+
+    fn setup(forms: &[SelectedForm], request: SelectForm, context: &QueryContext) -> Setup {
+        let (mut replicas, mut senders) = (Vec::<Arc<dyn Downstream>>::new(), Vec::new());
+        for (number, form) in forms.iter().enumerate() {
+            let (sender, tables) = mpsc::unbounded_channel();
+            let url = TargetUrl::try_new(Scheme::Http, &format!("r{number}"), "").expect("a host");
+            replicas.push(Arc::new(Scripted { url, form: *form, tables: Mutex::new(Some(tables)) }));
+            senders.push(sender);
+        }
+        let scan = ReplicaScan {
+            group: GroupName { ordinal: 0, name: None },
+            replicas,
+            timeout: None,
+            failure_policy: FailurePolicy::Fail,
+            merge_policy: MergePolicy { anti_affinity_ms: 0, ..MergePolicy::default() },
+            request: Arc::new(SelectRequest { matchers: Vec::new(), form: request }),
+            sample_times: SampleTimes::Needed,
+            context: context.clone(),
+        };
+        Setup { scan, replicas: senders }
+    }
+
+    const RAW: SelectForm = SelectForm::Samples { start: TimestampMs(0), end: TimestampMs(1_000) };
+
+    fn labels(name: &str) -> Vec<u8> {
+        Labels::from_pairs([("n", name)]).encode().into_bytes()
+    }
+
+    /// One series with samples at these times, of that value.
+    fn samples(name: &str, times: &[i64]) -> Sent {
+        let mut builder = SamplesTableBuilder::default();
+        times.iter().for_each(|time| builder.push_sample(*time, 1.0));
+        builder.finish_series(&labels(name));
+        Ok(builder.finish())
+    }
+
+    fn rows(table: &RecordBatch) -> Vec<String> {
+        let table = SamplesTable::try_new(table).expect("a samples table");
+        (0..table.row_count()).map(|row| format!("{} {:?}", table.labels(row), table.series(row).0)).collect()
+    }
+
+    async fn all(mut stream: SeriesStream) -> Result<Vec<String>, Error> {
+        let mut all = Vec::new();
+        while let Some(table) = stream.next().await.transpose()? {
+            all.extend(rows(&table));
+        }
+        Ok(all)
+    }
+
+    fn warnings(context: &QueryContext) -> Vec<String> {
+        context.annotations.snapshot().into_iter().map(|annotation| annotation.text).collect()
+    }
+
+    #[tokio::test]
+    async fn series_come_out_while_replicas_go_on() {
+        let context = QueryContext::default();
+        let Setup { scan, replicas } = setup(&[SelectedForm::Samples; 2], RAW, &context);
+        let mut stream = scan.start();
+        for replica in &replicas {
+            replica.send(samples("a", &[1, 2])).expect("is read");
+            replica.send(samples("b", &[1, 2])).expect("is read");
+        }
+        let first = stream.next().await.expect("a table").expect("merges");
+        assert_eq!(rows(&first)[0], r#"{n="a"} [1, 2]"#);
+        drop(replicas);
+        assert_eq!(all(stream).await.map(|rest| rows(&first).len() + rest.len()), Ok(2));
+        assert_eq!(warnings(&context), [""; 0]);
+        assert_eq!((context.budget().samples(), context.budget().bytes()), (0, 0), "everything was given back");
+    }
+
+    #[tokio::test]
+    async fn of_a_replica_that_breaks_off_whole_series_stay_and_its_pair_gives_the_rest() {
+        let context = QueryContext::default();
+        let Setup { scan, replicas } = setup(&[SelectedForm::Samples; 2], RAW, &context);
+        replicas[0].send(samples("a", &[1])).expect("is read");
+        replicas[0].send(Err(Error::new(ErrorKind::Unavailable, "cut off"))).expect("is read");
+        replicas[1].send(samples("a", &[2])).expect("is read");
+        replicas[1].send(samples("b", &[2])).expect("is read");
+        drop(replicas);
+        let expected = [r#"{n="a"} [1, 2]"#, r#"{n="b"} [2]"#];
+        assert_eq!(all(scan.start()).await, Ok(expected.map(str::to_owned).to_vec()));
+        let [warning] = &warnings(&context)[..] else { panic!("one warning: {:?}", warnings(&context)) };
+        assert!(warning.contains("http://r0") && warning.ends_with("cut off"), "{warning}");
+    }
+
+    #[tokio::test]
+    async fn without_any_whole_answer_the_policy_decides_and_no_part_gets_out() {
+        for (policy, expected, warning_count) in [
+            (FailurePolicy::Fail, Err(ErrorKind::Unavailable), 0),
+            (FailurePolicy::Warn, Ok(Vec::<String>::new()), 1),
+            (FailurePolicy::Ignore, Ok(Vec::new()), 0),
+        ] {
+            let context = QueryContext::default();
+            let Setup { mut scan, replicas } = setup(&[SelectedForm::Samples; 2], RAW, &context);
+            scan.failure_policy = policy;
+            for replica in &replicas {
+                replica.send(samples("a", &[1])).expect("is read");
+                replica.send(Err(Error::new(ErrorKind::Unavailable, "cut off"))).expect("is read");
+            }
+            assert_eq!(all(scan.start()).await.map_err(|error| error.kind()), expected, "{policy:?}");
+            assert_eq!(warnings(&context).len(), warning_count, "{policy:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_replica_that_stops_in_the_middle_is_left_behind_before_the_query_ends() {
+        let deadline = std::time::Instant::now().checked_add(Duration::from_millis(60));
+        let context = QueryContext::new(deadline, 1_000);
+        let Setup { scan, replicas } = setup(&[SelectedForm::Samples; 2], RAW, &context);
+        let [stopped, whole] = &replicas[..] else { panic!("two replicas") };
+        stopped.send(samples("a", &[1])).expect("is read");
+        whole.send(samples("a", &[1])).expect("is read");
+        whole.send(samples("b", &[1])).expect("is read");
+        let stopped = stopped.clone();
+        drop(replicas);
+        let expected = [r#"{n="a"} [1]"#, r#"{n="b"} [1]"#];
+        assert_eq!(all(scan.start()).await, Ok(expected.map(str::to_owned).to_vec()));
+        let [warning] = &warnings(&context)[..] else { panic!("one warning: {:?}", warnings(&context)) };
+        assert!(warning.contains("http://r0") && warning.contains("no complete answer within"), "{warning}");
+        drop(stopped);
+    }
+
+    #[tokio::test]
+    async fn a_replica_out_of_order_fails_alone() {
+        let context = QueryContext::default();
+        let Setup { scan, replicas } = setup(&[SelectedForm::Samples; 2], RAW, &context);
+        replicas[0].send(samples("b", &[1])).expect("is read");
+        replicas[0].send(samples("a", &[1])).expect("is read");
+        replicas[1].send(samples("a", &[1])).expect("is read");
+        drop(replicas);
+        let expected = [r#"{n="a"} [1]"#, r#"{n="b"} [1]"#];
+        assert_eq!(all(scan.start()).await, Ok(expected.map(str::to_owned).to_vec()));
+        assert!(warnings(&context)[0].contains("its series are not in order"), "{:?}", warnings(&context));
+    }
+
+    #[tokio::test]
+    async fn raw_samples_and_steps_meet_as_steps() {
+        let context = QueryContext::default();
+        let grid = StepGrid::with_count(TimestampMs(10), DurationMs(10), 2);
+        let steps = SelectForm::Steps { grid, lookback: DurationMs(10) };
+        let sparse = || {
+            let mut builder = SparseStepsBuilder::default();
+            builder.push_step(20, 7.0, 12);
+            builder.finish_series(&labels("a"));
+            Ok(builder.finish())
+        };
+        for (forms, expected) in [
+            ([SelectedForm::Samples, SelectedForm::Samples], [Some((1.0, 9)), Some((1.0, 14))]),
+            ([SelectedForm::Samples, SelectedForm::SparseSteps], [Some((1.0, 9)), Some((1.0, 14))]),
+            ([SelectedForm::SparseSteps, SelectedForm::SparseSteps], [None, Some((7.0, 12))]),
+        ] {
+            let Setup { scan, replicas } = setup(&forms, steps.clone(), &context);
+            for (replica, form) in replicas.iter().zip(forms) {
+                let table = match form {
+                    SelectedForm::Samples => samples("a", &[9, 14]),
+                    SelectedForm::SparseSteps => sparse(),
+                };
+                replica.send(table).expect("is read");
+            }
+            drop(replicas);
+            let mut stream = scan.start();
+            let table = stream.next().await.expect("a table").expect("merges");
+            let table = StepsTable::try_new(&table).expect("a steps table");
+            let cells = [0, 1].map(|step| table.cell(0, step).zip(table.sample_time(0, step)));
+            assert_eq!(cells, expected, "{forms:?}");
+        }
+    }
+}
