@@ -8,6 +8,7 @@ mod go_regex;
 mod held_tables;
 mod labels;
 mod labels_hash;
+mod letter_case;
 mod matcher;
 mod md5;
 mod memory_budget;
@@ -39,6 +40,7 @@ pub use labels::{
     LabelsError, LabelsRef, METRIC_NAME,
 };
 pub use labels_hash::labels_hash;
+pub use letter_case::LetterCase;
 pub use matcher::{CompiledMatcher, CompiledMatchers, MatchOp, Matcher};
 pub use memory_budget::{Held, ProcessBudget, QueryBudget, QueryLimits};
 pub use metric_metadata::MetricMetadata;

@@ -1,7 +1,7 @@
 //! Prometheus' relabelling: rules that rename, copy, hash or drop the labels of one set, or the set itself.
 
 use super::md5::md5;
-use super::{GoRegex, Labels, LabelsBuilder};
+use super::{GoRegex, Labels, LabelsBuilder, LetterCase};
 
 /// What a rule does. The text of the rule is the values of its source labels, joined by its separator.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
@@ -133,8 +133,8 @@ impl RelabelRule {
             RelabelAction::Drop => (!self.regex.is_match(&text)).then(|| labels.clone()),
             RelabelAction::KeepEqual => (target_value() == text).then(|| labels.clone()),
             RelabelAction::DropEqual => (target_value() != text).then(|| labels.clone()),
-            RelabelAction::Lowercase => set(&go_case(&text, char::to_lowercase)),
-            RelabelAction::Uppercase => set(&go_case(&text, char::to_uppercase)),
+            RelabelAction::Lowercase => set(&LetterCase::Lower.apply(&text)),
+            RelabelAction::Uppercase => set(&LetterCase::Upper.apply(&text)),
             RelabelAction::Hashmod => set(&self.hash_modulo(&text)),
             RelabelAction::Replace => Some(self.replace(labels, &text)),
             RelabelAction::Labelmap => Some(self.map_names(labels)),
@@ -178,21 +178,6 @@ fn with_label(labels: &Labels, name: &str, value: &str) -> Labels {
 
 fn keep_names(labels: &Labels, keep: impl Fn(&str) -> bool) -> Labels {
     Labels::from_pairs(labels.iter().filter(|(name, _)| keep(name)))
-}
-
-/// Go maps letter by letter, one to one: `ß` stays `ß` where Rust would write `SS`. (Of the letters for which Rust has
-/// several, a few Greek ones have a single capital in Go; here they stay as they are.)
-fn go_case<I: Iterator<Item = char>>(text: &str, to_case: impl Fn(char) -> I) -> String {
-    let map = |letter: char| {
-        let mut mapped = to_case(letter);
-        match (mapped.next(), mapped.next()) {
-            (Some(one), None) => one,
-            // The Turkish capital I is the one with several small letters.
-            (Some(one), Some(_)) if letter == 'İ' => one,
-            _ => letter,
-        }
-    };
-    text.chars().map(map).collect()
 }
 
 #[cfg(test)]
