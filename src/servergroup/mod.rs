@@ -17,6 +17,8 @@ mod group;
 mod look_back;
 mod replica_health;
 mod replica_streams;
+#[allow(dead_code, unused_imports)]
+mod rewrite;
 mod set;
 mod target_slots;
 
