@@ -14,6 +14,7 @@ mod md5;
 mod memory_budget;
 mod metric_metadata;
 mod native_histogram;
+mod part_evaluation;
 mod query_context;
 mod query_slots;
 mod query_value;
@@ -49,6 +50,7 @@ pub use native_histogram::{
     HistogramBucket, HistogramList, HistogramListBuilder, NativeHistogram, Sample, TimedHistogram, bucket_bound,
     histogram_list_type, histogram_size,
 };
+pub use part_evaluation::{EvaluatedBy, PartEvaluation, PartEvaluations};
 pub use query_context::QueryContext;
 pub use query_slots::{QuerySlots, SlotTurn};
 pub use query_value::QueryValue;

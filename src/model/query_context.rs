@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use arrow::record_batch::RecordBatch;
 
-use super::{AnnotationSink, Held, ProcessBudget, QueryBudget, QueryLimits, QuerySlots, TableSize};
+use super::{AnnotationSink, Held, PartEvaluations, ProcessBudget, QueryBudget, QueryLimits, QuerySlots, TableSize};
 use crate::error::Error;
 
 /// Shared by everything that works for one query. Cheap to clone.
@@ -22,6 +22,8 @@ pub struct QueryContext {
     pub slots: QuerySlots,
     samples_loaded: Arc<AtomicU64>,
     budget: Arc<QueryBudget>,
+    /// Who evaluated what.
+    pub part_evaluations: PartEvaluations,
 }
 
 impl QueryContext {
@@ -39,6 +41,7 @@ impl QueryContext {
             slots: QuerySlots::default(),
             samples_loaded: Arc::default(),
             budget: Arc::new(QueryBudget::new(limits, Arc::clone(process))),
+            part_evaluations: PartEvaluations::default(),
         }
     }
 

@@ -7,6 +7,8 @@ pub mod functions;
 pub mod operators;
 mod plan;
 mod preprocess;
+mod pushdown;
 
 pub use operators::SeriesPlanner;
 pub use plan::{PlanOptions, PlannedQuery, PlannedValue, plan_query};
+pub use pushdown::PushdownPlanner;

@@ -15,7 +15,8 @@ use super::limits::shared_runtime;
 use super::session::{Rules, physical_planner, session_state};
 use crate::error::{Error, ErrorKind};
 use crate::model::{
-    Annotation, DurationMs, Held, ProcessBudget, QueryContext, QueryLimits, QueryValue, StepGrid, TimestampMs,
+    Annotation, DurationMs, EvaluationMode, Held, PartEvaluation, ProcessBudget, QueryContext, QueryLimits, QueryValue,
+    StepGrid, TimestampMs,
 };
 use crate::promql::{PlanOptions, PlannedQuery, PlannedValue, plan_query};
 use crate::scan::SeriesSource;
@@ -42,7 +43,7 @@ pub struct EngineOptions {
     /// Gated PromQL features that are on (`--enable-feature`).
     pub features: crate::syntax::Features,
     /// Where expressions are evaluated, unless a server group says otherwise (`--query.mode`). Default: the cheaper way.
-    pub mode: crate::model::EvaluationMode,
+    pub mode: EvaluationMode,
     /// Rules that may rewrite plans. Default: all.
     pub rules: Rules,
 }
@@ -54,7 +55,7 @@ impl Default for EngineOptions {
             default_subquery_step: DurationMs(60_000),
             timeout: Duration::from_secs(120),
             samples_max: 50_000_000,
-            mode: crate::model::EvaluationMode::default(),
+            mode: EvaluationMode::default(),
             query_bytes_max: 0,
             memory: Arc::default(),
             features: crate::syntax::Features::default(),
@@ -72,6 +73,8 @@ pub struct QueryOptions {
     pub lookback: Option<DurationMs>,
     /// Headers handed on to the downstreams.
     pub proxied_headers: Vec<(String, String)>,
+    /// Where sub-expressions are evaluated, whatever the engine and the groups say.
+    pub mode: Option<EvaluationMode>,
 }
 
 /// A value with what was noted on the way.
@@ -89,6 +92,8 @@ pub struct QueryResult {
     pub peak_bytes: u64,
     /// Counts the tables of the value, one guard a table, in their order. Whoever lets a table go drops its guard.
     pub held: Vec<Held>,
+    /// Which sub-expressions were computed by the servers of which part, and which could not be.
+    pub part_evaluations: Vec<PartEvaluation>,
 }
 
 /// Evaluates PromQL over a source of series. Cheap to clone.
@@ -159,11 +164,18 @@ impl QueryEngine {
             PlannedValue::Scalar(plan) | PlannedValue::Vector(plan) | PlannedValue::Samples { plan, .. } => plan,
         };
         let (physical, _) = self.physical_plan(logical, planned.grid, &context).await?;
-        Ok(format!(
+        let mut text = format!(
             "logical plan\n{}\n\nphysical plan\n{}",
             logical.display_indent(),
             displayable(physical.as_ref()).indent(false)
-        ))
+        );
+        if !planned.not_pushed.is_empty() {
+            text.push_str("\nevaluated here\n");
+            for (expression, reason) in &planned.not_pushed {
+                text.push_str(&format!("{expression}: {reason}\n"));
+            }
+        }
+        Ok(text)
     }
 
     fn plan(
@@ -192,6 +204,8 @@ impl QueryEngine {
             default_subquery_step: self.options.default_subquery_step,
             subquery_steps_max: usize::try_from(self.options.samples_max).unwrap_or(usize::MAX).min(SUBQUERY_STEPS_MAX),
             features: self.options.features,
+            mode: self.options.mode,
+            asked_mode: options.mode,
         };
         plan_query(&expr, plan_options, &self.source, context)
     }
@@ -213,6 +227,7 @@ impl QueryEngine {
             peak_samples: context.peak_samples(),
             peak_bytes: context.peak_bytes(),
             held,
+            part_evaluations: context.part_evaluations.snapshot(),
         })
     }
 

@@ -11,7 +11,7 @@ use datafusion::physical_planner::DefaultPhysicalPlanner;
 
 use super::limits::query_runtime;
 use crate::model::QueryBudget;
-use crate::promql::SeriesPlanner;
+use crate::promql::{PushdownPlanner, SeriesPlanner};
 
 /// A batch holds about so many bytes of cells.
 const BATCH_BYTES: usize = 4 << 20;
@@ -60,5 +60,5 @@ pub fn session_state(
 
 /// Plans our operators beside DataFusion's.
 pub fn physical_planner() -> DefaultPhysicalPlanner {
-    DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(SeriesPlanner)])
+    DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(SeriesPlanner), Arc::new(PushdownPlanner)])
 }

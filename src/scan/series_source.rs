@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use crate::downstream::SampleTimes;
 use crate::error::Error;
 use crate::model::{Labels, MetadataRequest, MetricMetadata, QueryContext, SelectRequest, SeriesStream};
+use crate::servergroup::{EvaluateRequest, Evaluated, Judgement};
 
 /// In which form a source answers a plain selector exactly.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
@@ -61,6 +62,27 @@ pub trait SeriesSource: Debug + Send + Sync {
     /// Begins to fetch one selector from all wanted parts at once, and returns at once: a stream for each part, in their order;
     /// failures come as items. Parts that are not wanted give nothing. Dropping a stream ends its requests.
     fn open(&self, scan: &ScanRequest, context: &QueryContext) -> Vec<SeriesStream>;
+
+    /// Can any part evaluate expressions? If not, plans do not think of it.
+    fn evaluates(&self) -> bool {
+        false
+    }
+
+    /// Should a part be asked to evaluate, as far as is known without asking anybody?
+    fn judge(&self, _part: usize, _request: &EvaluateRequest) -> Judgement {
+        Judgement::exact("it cannot evaluate")
+    }
+
+    /// Asks a part to evaluate an expression for its own series. An error ends the query; what the part cannot or must not
+    /// answer is [`Evaluated::NeedsExact`].
+    async fn evaluate(
+        &self,
+        _part: usize,
+        _request: &EvaluateRequest,
+        _context: &QueryContext,
+    ) -> Result<Evaluated, Error> {
+        Ok(Evaluated::needs_exact("it cannot evaluate"))
+    }
 
     /// Label names over all parts, sorted, unique.
     async fn label_names(&self, request: &MetadataRequest, context: &QueryContext) -> Result<Vec<String>, Error>;

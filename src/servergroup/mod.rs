@@ -9,9 +9,11 @@
 //! | `look_back.rs` | raw samples as what a plain selector sees at each step |
 //! | `replica_health.rs` | whether a replica is worth waiting for, and how long |
 //! | `target_slots.rs` | how many streamed answers a target serves at a time |
+//! | `evaluation.rs` | expressions that servers evaluate: what is asked, what comes back |
 //! | `set.rs` | all groups; questions about series over all of them |
 
 mod added_labels;
+mod evaluation;
 mod fanout;
 mod group;
 mod look_back;
@@ -22,6 +24,7 @@ mod rewrite;
 mod set;
 mod target_slots;
 
+pub use evaluation::{EvaluateRequest, Evaluated, EvaluatedWindows, ExactScope, Judgement};
 pub use group::{GroupTarget, ServerGroup};
 pub use replica_health::{CallClass, Change, Outcome, ReplicaHealth, Standing, replicas_to_ask};
 pub use set::ServerGroupSet;

@@ -17,7 +17,14 @@ use crate::syntax::{Aggregate, AggregateOp, Expr, Span};
 impl Planner<'_> {
     /// `op by (labels) (param, expr)`.
     pub fn plan_aggregate(&self, aggregate: &Aggregate, span: &Span, grid: StepGrid) -> Result<LogicalPlan, Error> {
-        let input = self.plan_vector(&aggregate.expr, grid)?;
+        let chooses = matches!(
+            aggregate.op,
+            AggregateOp::Topk | AggregateOp::Bottomk | AggregateOp::Limitk | AggregateOp::LimitRatio
+        );
+        let input = match chooses {
+            true => self.plan_in_order(&aggregate.expr, grid)?,
+            false => self.plan_vector(&aggregate.expr, grid)?,
+        };
         let grouping = grouping_of(aggregate);
         let input = match aggregate.op {
             // These hand series on as they are, or make new ones.
@@ -146,7 +153,7 @@ fn parameter_of(aggregate: &Aggregate) -> Result<&Expr, Error> {
 }
 
 /// `by` keeps exactly the listed labels; `without` drops them and the metric name.
-fn grouping_of(aggregate: &Aggregate) -> LabelSelection {
+pub fn grouping_of(aggregate: &Aggregate) -> LabelSelection {
     if aggregate.without {
         let names = aggregate.grouping.iter().map(String::as_str).chain(["__name__"]);
         LabelSelection::Drop(LabelNames::new(names))

@@ -301,7 +301,7 @@ impl Planner<'_> {
     }
 
     fn plan_sort(&self, function: &Call, expr: &Expr, grid: StepGrid) -> Result<LogicalPlan, Error> {
-        let vector = self.plan_vector(argument(function, 0)?, grid)?;
+        let vector = self.plan_in_order(argument(function, 0)?, grid)?;
         let by_value = matches!(function.function.name, "sort" | "sort_desc");
         if grid.step_count() > 1 {
             let text = "sort is ineffective for range queries since results are always ordered by labels";

@@ -6,21 +6,23 @@ mod call;
 mod histogram_parts;
 mod info;
 mod names;
+mod pushdown;
 mod relation;
 mod selector;
 mod subquery;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use datafusion::logical_expr::LogicalPlan;
 
+pub(super) use self::aggregation::grouping_of;
 use self::histogram_parts::HistogramParts;
 use self::relation::Scalar;
 use super::functions::steps::RepeatSteps;
 use super::preprocess::{QueryBounds, is_step_invariant};
 use crate::error::Error;
-use crate::model::{DurationMs, QueryContext, StepGrid, TimestampMs};
+use crate::model::{DurationMs, EvaluationMode, QueryContext, StepGrid, TimestampMs};
 use crate::scan::SeriesSource;
 use crate::syntax::{Expr, ExprKind, Features, UnaryOp, ValueType};
 
@@ -41,6 +43,10 @@ pub struct PlanOptions {
     pub subquery_steps_max: usize,
     /// Gated features that are on.
     pub features: Features,
+    /// Where groups that say nothing themselves are evaluated.
+    pub mode: EvaluationMode,
+    /// The mode that this query asks for, whatever the groups say.
+    pub asked_mode: Option<EvaluationMode>,
 }
 
 /// A plan and what its rows mean.
@@ -50,6 +56,8 @@ pub struct PlannedQuery {
     pub value: PlannedValue,
     /// The grid of the cells.
     pub grid: StepGrid,
+    /// Sub-expressions that no server may compute for us, from the outside in, and why not.
+    pub not_pushed: Vec<(String, String)>,
 }
 
 /// What a query evaluates to, before it is run.
@@ -82,8 +90,16 @@ pub fn plan_query(
     let step = if options.instant { DurationMs(0) } else { options.grid.step() };
     let bounds = QueryBounds { start: options.grid.start(), end: options.end, step };
     let grid = options.grid;
-    let planner =
-        Planner { bounds, options, source, context, scan_count: Cell::new(0), histogram_parts: Cell::default() };
+    let planner = Planner {
+        bounds,
+        options,
+        source,
+        context,
+        scan_count: Cell::new(0),
+        histogram_parts: Cell::default(),
+        is_pushed: Cell::new(false),
+        not_pushed: RefCell::default(),
+    };
     let value = match expr.value_type() {
         ValueType::String => PlannedValue::String(planner.plan_string(expr)?),
         ValueType::Scalar => {
@@ -93,7 +109,7 @@ pub fn plan_query(
         ValueType::Vector => PlannedValue::Vector(planner.finish_names(planner.plan_vector(expr, grid)?, grid)?),
         ValueType::Matrix => planner.plan_top_level_range(expr, grid)?,
     };
-    Ok(PlannedQuery { value, grid })
+    Ok(PlannedQuery { value, grid, not_pushed: planner.not_pushed.into_inner() })
 }
 
 /// Plans one query. Everything is asked of it with the grid on which the answer is wanted.
@@ -105,6 +121,9 @@ struct Planner<'a> {
     scan_count: Cell<usize>,
     /// What is looked at further out than the expression that is being planned.
     histogram_parts: Cell<HistogramParts>,
+    /// Is everything further in to be evaluated here?
+    is_pushed: Cell<bool>,
+    not_pushed: RefCell<Vec<(String, String)>>,
 }
 
 impl Planner<'_> {
@@ -115,10 +134,6 @@ impl Planner<'_> {
             return relation::map_values(once, RepeatSteps { step_count: grid.step_count() });
         }
         self.plan_vector_stepwise(expr, grid)
-    }
-
-    fn plan_vector_stepwise(&self, expr: &Expr, grid: StepGrid) -> Result<LogicalPlan, Error> {
-        self.inside(expr, || self.plan_vector_kind(expr, grid))
     }
 
     fn plan_vector_kind(&self, expr: &Expr, grid: StepGrid) -> Result<LogicalPlan, Error> {

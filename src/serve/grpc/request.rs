@@ -49,6 +49,7 @@ pub(super) fn query_options(
     let asked = asked.map(|timeout_ms| Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0)));
     let lookback_ms = options.and_then(|options| options.lookback_ms).filter(|lookback_ms| *lookback_ms > 0);
     QueryOptions {
+        mode: None,
         timeout: asked.into_iter().chain(call_timeout(headers)).min(),
         lookback: lookback_ms.map(DurationMs),
         proxied_headers: proxied_headers(api, headers),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use axum::http::HeaderMap;
 
 use crate::error::{Error, ErrorKind};
-use crate::model::{DurationMs, TimestampMs};
+use crate::model::{DurationMs, EvaluationMode, TimestampMs};
 use crate::query::{QueryEngine, QueryOptions, QueryResult};
 use crate::runtime::CpuTask;
 use crate::serve::http::params::{Form, in_parameter, parse_duration_ns};
@@ -29,7 +29,7 @@ pub(in crate::serve) fn proxied_headers(state: &ApiState, headers: &HeaderMap) -
     names.filter_map(|name| Some((name.as_str().to_owned(), headers.get(name)?.to_str().ok()?.to_owned()))).collect()
 }
 
-/// `timeout` and `lookback_delta`, in the order in which Prometheus looks at them.
+/// `timeout` and `lookback_delta`, in the order in which Prometheus looks at them; `mode`, which is ours.
 pub(super) fn query_options(state: &ApiState, headers: &HeaderMap, form: &Form) -> Result<QueryOptions, Error> {
     let timeout = match form.get("timeout") {
         "" => None,
@@ -47,7 +47,14 @@ pub(super) fn query_options(state: &ApiState, headers: &HeaderMap, form: &Form) 
             (nanoseconds > 0).then(|| DurationMs((nanoseconds / 1_000_000).max(1)))
         }
     };
-    Ok(QueryOptions { timeout, lookback, proxied_headers: proxied_headers(state, headers) })
+    let mode = match form.get("mode") {
+        "" => None,
+        text => {
+            let read = text.parse::<EvaluationMode>().map_err(|error| Error::bad_data(error.to_string()));
+            Some(read.map_err(in_parameter("mode"))?)
+        }
+    };
+    Ok(QueryOptions { timeout, lookback, proxied_headers: proxied_headers(state, headers), mode })
 }
 
 /// Waits for work that knows its own deadline, and a little longer.

@@ -1,0 +1,250 @@
+//! Asks every part that may be asked, evaluates here what a part cannot answer, and makes one table of it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::record_batch::RecordBatch;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{DataFusionError, Result};
+use datafusion::execution::TaskContext;
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, reset_plan_states};
+use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, Distribution, ExecutionPlan, InputDistributionRequirements, Partitioning,
+    PlanProperties, ReplaceChildrenOptions, SendableRecordBatchStream,
+};
+use futures::{StreamExt, TryStreamExt};
+
+use super::node::Pushdown;
+use super::recombine::Combined;
+use crate::model::{Annotation, AnnotationKind, EvaluatedBy, PartEvaluation};
+use crate::promql::functions::external;
+use crate::scan::ScannedParts;
+use crate::servergroup::{Evaluated, ExactScope, Judgement};
+
+/// Batches that may wait for the operator above.
+const BATCHES_AHEAD: usize = 2;
+
+/// One server that mixes both says so; then what is left out there must be left out everywhere.
+const MIXED: &str = "encountered a mix of histograms and floats for aggregation";
+
+/// Runs a pushdown. Where no part is to be asked, it is the exact plan and nothing else.
+#[derive(Clone, Debug)]
+pub struct PushdownExec {
+    pushdown: Pushdown,
+    exact: Arc<dyn ExecutionPlan>,
+    properties: Arc<PlanProperties>,
+}
+
+impl PushdownExec {
+    /// A pushdown over the physical plan that computes the same here.
+    pub fn new(pushdown: Pushdown, exact: Arc<dyn ExecutionPlan>) -> Self {
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(exact.schema()),
+            Partitioning::UnknownPartitioning(1),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        );
+        Self { pushdown, exact, properties: Arc::new(properties) }
+    }
+
+    fn over(&self, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Self> {
+        let one = || DataFusionError::Internal("PushdownExec has one child".to_owned());
+        let exact = children.into_iter().next().ok_or_else(one)?;
+        Ok(Self::new(self.pushdown.clone(), exact))
+    }
+
+    fn judgements(&self) -> Vec<(String, Judgement)> {
+        let Pushdown { source, request, .. } = &self.pushdown;
+        let names = source.part_names().into_iter().enumerate();
+        names.map(|(part, name)| (name, source.judge(part, request))).collect()
+    }
+
+    /// All parts are evaluated here, as if nothing could be asked.
+    fn execute_exact(&self, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        reset_plan_states(Arc::clone(&self.exact))?.execute(0, context)
+    }
+
+    /// The plan reads nothing of parts that are not among these.
+    fn execute_for(&self, parts: Vec<bool>, context: &TaskContext) -> Result<SendableRecordBatchStream> {
+        let config = context.session_config().clone().with_extension(Arc::new(ScannedParts(Arc::from(parts))));
+        let context = TaskContext::new(
+            context.task_id(),
+            context.session_id(),
+            config,
+            context.scalar_functions().clone(),
+            context.higher_order_functions().clone(),
+            context.aggregate_functions().clone(),
+            context.window_functions().clone(),
+            context.runtime_env(),
+        );
+        self.execute_exact(Arc::new(context))
+    }
+
+    fn note(&self, part: &str, by: EvaluatedBy, reason: &str) {
+        self.pushdown.context.part_evaluations.add(PartEvaluation {
+            expression: self.pushdown.text.clone(),
+            part: part.to_owned(),
+            by,
+            reason: reason.to_owned(),
+        });
+    }
+
+    /// Asks, falls back, combines. `None`: everything has to be evaluated here.
+    async fn evaluate(
+        &self,
+        parts: Vec<(String, Judgement)>,
+        exact_beside: Option<SendableRecordBatchStream>,
+        context: &TaskContext,
+    ) -> Result<std::result::Result<RecordBatch, String>> {
+        let Pushdown { source, request, recombination, context: query, .. } = &self.pushdown;
+        let asked = parts.iter().enumerate().map(|(part, (_, judgement))| async move {
+            match judgement.ask {
+                true => source.evaluate(part, request, query).await.map_err(external),
+                false => Ok(Evaluated::needs_exact(judgement.reason.clone())),
+            }
+        });
+        let asked = futures::future::try_join_all(asked);
+        let beside = async {
+            match exact_beside {
+                Some(stream) => stream.try_collect::<Vec<RecordBatch>>().await,
+                None => Ok(Vec::new()),
+            }
+        };
+        let (evaluated, mut exact) = futures::future::try_join(asked, beside).await?;
+        let (mut answers, mut noted, mut outcomes) = (Vec::new(), Vec::new(), Vec::new());
+        let mut fall_back = vec![false; parts.len()];
+        for (part, (evaluated, (_, judgement))) in evaluated.into_iter().zip(&parts).enumerate() {
+            match evaluated {
+                Evaluated::Answered { tables, annotations, reason } => {
+                    if let Some(text) = warned(&annotations) {
+                        return Ok(Err(format!("a server warned: {text}")));
+                    }
+                    answers.push(tables);
+                    noted.extend(annotations);
+                    outcomes.push((EvaluatedBy::Servers, reason));
+                }
+                Evaluated::NeedsExact { scope: ExactScope::All, reason } => return Ok(Err(reason)),
+                Evaluated::NeedsExact { scope: ExactScope::Part, reason } => {
+                    if !recombination.takes_exact_parts() {
+                        return Ok(Err(reason));
+                    }
+                    fall_back[part] = judgement.ask;
+                    outcomes.push((EvaluatedBy::Quiver, reason));
+                }
+            }
+        }
+        if fall_back.contains(&true) {
+            let stream = self.execute_for(fall_back, context)?;
+            exact.extend(stream.try_collect::<Vec<RecordBatch>>().await?);
+        }
+        if !exact.is_empty() && query.annotations.snapshot().iter().any(|noted| noted.text.contains(MIXED)) {
+            return Ok(Err("there are native histograms beside numbers".to_owned()));
+        }
+        match recombination.combine(request.grid, &answers, &exact).map_err(external)? {
+            Combined::Unsure(reason) => Ok(Err(reason)),
+            Combined::Table(table) => {
+                noted.into_iter().for_each(|annotation| query.annotations.add(annotation));
+                for ((name, _), (by, reason)) in parts.iter().zip(outcomes) {
+                    self.note(name, by, &reason);
+                }
+                Ok(Ok(table))
+            }
+        }
+    }
+}
+
+/// A warning of PromQL's: something was left out there, and what that means for the whole only the samples tell.
+fn warned(annotations: &[Annotation]) -> Option<&str> {
+    let is_warning = |noted: &&Annotation| {
+        noted.kind == AnnotationKind::Warning && noted.text.starts_with("PromQL ") //
+    };
+    annotations.iter().find(is_warning).map(|noted| noted.text.as_str())
+}
+
+impl DisplayAs for PushdownExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PushdownExec: {}", self.pushdown.describe())?;
+        for (name, Judgement { ask, reason }) in self.judgements() {
+            write!(f, " [{name:?} {}: {reason}]", if ask { EvaluatedBy::Servers } else { EvaluatedBy::Quiver })?;
+        }
+        Ok(())
+    }
+}
+
+impl ExecutionPlan for PushdownExec {
+    fn name(&self) -> &'static str {
+        "PushdownExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn input_distribution_requirements(&self) -> InputDistributionRequirements {
+        InputDistributionRequirements::new(vec![Distribution::SinglePartition])
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.exact]
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+        _options: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(Arc::new(self.over(children)?))
+    }
+
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(Arc::new(self.over(children)?))
+    }
+
+    fn apply_expressions(
+        &self,
+        _visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn execute(&self, _partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let parts = self.judgements();
+        let here: Vec<bool> = parts.iter().map(|(_, judgement)| !judgement.ask).collect();
+        let is_mixed = here.contains(&true) && here.contains(&false);
+        if !here.contains(&false) || (is_mixed && !self.pushdown.recombination.takes_exact_parts()) {
+            for (name, judgement) in &parts {
+                let reason = if judgement.ask { "another part cannot be asked" } else { &judgement.reason };
+                self.note(name, EvaluatedBy::Quiver, reason);
+            }
+            return self.execute_exact(context);
+        }
+        // What is known to be evaluated here does not wait for anybody's answer.
+        let beside = is_mixed.then(|| self.execute_for(here, &context)).transpose()?;
+        let this = self.clone();
+        let mut builder = RecordBatchReceiverStreamBuilder::new(self.schema(), BATCHES_AHEAD);
+        let sender = builder.tx();
+        builder.spawn(async move {
+            match this.evaluate(parts, beside, &context).await? {
+                Ok(table) => {
+                    // Nobody reads any more: nothing is lost.
+                    sender.send(Ok(table)).await.ok();
+                }
+                Err(reason) => {
+                    for name in this.pushdown.source.part_names() {
+                        this.note(&name, EvaluatedBy::Quiver, &reason);
+                    }
+                    let mut batches = this.execute_exact(context)?;
+                    while let Some(batch) = batches.next().await {
+                        if sender.send(batch).await.is_err() {
+                            break;
+                        }
+                    }
+                }
+            }
+            Ok(())
+        });
+        Ok(builder.build())
+    }
+}
