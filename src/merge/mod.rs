@@ -17,7 +17,7 @@ mod tables;
 pub use label_sets::{unite_label_sets, unite_metadata, unite_names};
 pub use replica::{MergePolicy, Samples, merge_samples};
 pub use scrape_spacing::infer_anti_affinity_ms;
-pub use sparse_steps::{SparseStepsBuilder, sparse_steps_at_step_times};
+pub use sparse_steps::{SparseSteps, SparseStepsBuilder, sparse_steps_at_step_times};
 pub use started_sample::{MergeValue, StartedSample, StartedSamples, is_mixed_row, mixed_cells};
 pub use steps::{StepCell, merge_steps};
 pub use stream::{ReadyTables, StreamMerge};

@@ -16,7 +16,7 @@ use arrow::datatypes::{Field, Schema};
 use arrow::record_batch::RecordBatch;
 
 use crate::error::Error;
-use crate::model::{COLUMN_SAMPLE_TIMES, SamplesTable, SamplesTableBuilder, samples_timestamps};
+use crate::model::{COLUMN_SAMPLE_TIMES, LabelsRef, SamplesTable, SamplesTableBuilder, samples_timestamps};
 
 /// Builds a table of sparse steps, series by series.
 #[derive(Debug, Default)]
@@ -89,14 +89,15 @@ fn list_column<'a>(table: &'a RecordBatch, name: &str) -> Result<&'a ListArray, 
 
 /// A typed view of a table of sparse steps.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct SparseSteps<'a> {
+pub struct SparseSteps<'a> {
     steps: SamplesTable<'a>,
     offsets: &'a [i32],
     sample_times: &'a [i64],
 }
 
 impl<'a> SparseSteps<'a> {
-    pub(super) fn try_new(table: &'a RecordBatch) -> Result<Self, Error> {
+    /// Fails on a batch of another shape.
+    pub fn try_new(table: &'a RecordBatch) -> Result<Self, Error> {
         let steps = SamplesTable::try_new(table)?;
         if !steps.histograms().is_empty() {
             return Err(Error::internal("sparse steps cannot hold native histograms"));
@@ -110,8 +111,13 @@ impl<'a> SparseSteps<'a> {
         Ok(Self { steps, offsets: times.value_offsets(), sample_times })
     }
 
+    /// The label set of a series.
+    pub fn labels(&self, row: usize) -> LabelsRef<'a> {
+        self.steps.labels(row)
+    }
+
     /// Step time, value and sample time at each step of a series.
-    pub(super) fn steps(&self, row: usize) -> impl Iterator<Item = (i64, f64, i64)> + use<'a> {
+    pub fn steps(&self, row: usize) -> impl Iterator<Item = (i64, f64, i64)> + use<'a> {
         let (steps, values) = self.steps.series(row);
         let times = &self.sample_times[self.offsets[row] as usize..self.offsets[row + 1] as usize];
         steps.iter().zip(values).zip(times).map(|((step, value), time)| (*step, *value, *time))

@@ -6,7 +6,9 @@ use std::time::Instant;
 
 use arrow::record_batch::RecordBatch;
 
-use super::{AnnotationSink, Held, PartEvaluations, ProcessBudget, QueryBudget, QueryLimits, QuerySlots, TableSize};
+use super::{
+    AnnotationSink, Held, PartEvaluations, ProcessBudget, QueryBudget, QueryLimits, QuerySlots, TableSize, TimestampMs,
+};
 use crate::error::Error;
 
 /// Shared by everything that works for one query. Cheap to clone.
@@ -14,6 +16,8 @@ use crate::error::Error;
 pub struct QueryContext {
     /// Warnings and infos gathered on the way.
     pub annotations: AnnotationSink,
+    /// When the question was put: what ranges of time that are relative to now are relative to, everywhere in the query.
+    pub now: TimestampMs,
     /// When the query must be over.
     pub deadline: Option<Instant>,
     /// Headers of the client's request that are passed on to the downstreams (`--proxy-headers`).
@@ -36,6 +40,7 @@ impl QueryContext {
     pub fn with_limits(deadline: Option<Instant>, limits: QueryLimits, process: &Arc<ProcessBudget>) -> Self {
         Self {
             annotations: AnnotationSink::default(),
+            now: TimestampMs::now(),
             deadline,
             proxied_headers: Arc::from([]),
             slots: QuerySlots::default(),

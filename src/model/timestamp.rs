@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::{Add, Sub};
+use std::time::SystemTime;
 
 use super::DurationMs;
 
@@ -10,6 +11,12 @@ use super::DurationMs;
 pub struct TimestampMs(pub i64);
 
 impl TimestampMs {
+    /// What the system's clock says.
+    pub fn now() -> Self {
+        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
+    }
+
     /// Rounds float seconds to milliseconds, half away from zero, as Prometheus' `timestamp.FromFloatSeconds` does.
     /// `None` where the result does not fit.
     pub fn from_float_seconds(seconds: f64) -> Option<Self> {

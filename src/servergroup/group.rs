@@ -10,6 +10,8 @@ use futures::future::{BoxFuture, FutureExt, try_join_all};
 use futures::stream::{self, StreamExt};
 
 use super::added_labels::AddedLabels;
+use super::coverage::{Covered, TimeRanges};
+use super::covered_downstream::CoveredDownstream;
 use super::fanout::{FailurePolicy, FanOut, GroupName};
 use super::replica_streams::ReplicaScan;
 use crate::config::ServerGroupConfig;
@@ -18,7 +20,7 @@ use crate::error::Error;
 use crate::merge::{MergePolicy, TableForm, sort_replica, unite_label_sets, unite_metadata, unite_names};
 use crate::model::{
     Annotation, AnnotationSink, Held, Labels, MetadataRequest, MetricMetadata, QueryContext, SelectForm, SelectRequest,
-    SeriesStream, held_tables,
+    SeriesStream, TimestampMs, held_tables,
 };
 
 /// What Prometheus warns of when there was more than the limit of a request.
@@ -42,6 +44,7 @@ pub struct ServerGroup {
     merge_policy: MergePolicy,
     failure_policy: FailurePolicy,
     timeout: Option<Duration>,
+    ranges: Option<TimeRanges>,
 }
 
 /// Replicas of each other.
@@ -73,7 +76,11 @@ impl ServerGroup {
     /// A group of the given targets; of `config`, what concerns addresses and connections is not looked at.
     pub fn with_targets(ordinal: usize, config: &ServerGroupConfig, targets: Vec<GroupTarget>) -> Self {
         let mut buckets: Vec<Bucket> = Vec::new();
-        for target in targets {
+        let ranges = TimeRanges::of(config);
+        for mut target in targets {
+            if let Some(ranges) = &ranges {
+                target.downstream = Arc::new(CoveredDownstream::new(target.downstream, ranges.clone()));
+            }
             let added = AddedLabels::new(&target.labels, &config.labels);
             match buckets.iter_mut().find(|bucket| bucket.added == added) {
                 Some(bucket) => bucket.replicas.push(target.downstream),
@@ -99,7 +106,13 @@ impl ServerGroup {
             },
             failure_policy,
             timeout: config.timeout,
+            ranges,
         }
+    }
+
+    /// How much the group has of the samples with `after < t ≤ until`, by its time ranges.
+    pub fn covered(&self, after: TimestampMs, until: TimestampMs, context: &QueryContext) -> Covered {
+        self.ranges.as_ref().map_or(Covered::Whole, |ranges| ranges.at(context.now).samples(after, until))
     }
 
     /// Its name, or its place in the config where it has none.

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `group.rs` | one group: its buckets of replicas, and every kind of question put to them |
 //! | `added_labels.rs` | the labels of a group: put on answers, taken off questions |
+//! | `coverage.rs` | when a group has samples: what of a question it can answer |
+//! | `covered_downstream.rs` | a server that is asked only for that |
 //! | `fanout.rs` | asks all replicas of a bucket; failures, stragglers |
 //! | `replica_streams.rs` | reads the replicas of a bucket for a selector, and merges them while they answer |
 //! | `look_back.rs` | raw samples as what a plain selector sees at each step |
@@ -13,6 +15,8 @@
 //! | `set.rs` | all groups; questions about series over all of them |
 
 mod added_labels;
+mod coverage;
+mod covered_downstream;
 mod evaluation;
 mod fanout;
 mod group;
@@ -24,6 +28,7 @@ mod rewrite;
 mod set;
 mod target_slots;
 
+pub use coverage::Covered;
 pub use evaluation::{EvaluateRequest, Evaluated, EvaluatedWindows, ExactScope, Judgement};
 pub use group::{GroupTarget, ServerGroup};
 pub use replica_health::{CallClass, Change, Outcome, ReplicaHealth, Standing, replicas_to_ask};

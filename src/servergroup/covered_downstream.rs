@@ -1,0 +1,220 @@
+//! A server of a group with a time range: asked only for what the range allows, and heard only about that.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::record_batch::RecordBatch;
+use async_trait::async_trait;
+use futures::stream::{StreamExt, TryStreamExt};
+
+use super::coverage::{Coverage, TimeRanges, TimeSpan};
+use crate::downstream::{Downstream, SampleTimes, Selected, SelectedForm, TargetUrl};
+use crate::error::Error;
+use crate::merge::{SparseSteps, SparseStepsBuilder, TableForm, sort_replica};
+use crate::model::{
+    DurationMs, Held, Labels, Matcher, MetadataRequest, MetricMetadata, QueryContext, SamplesTable,
+    SamplesTableBuilder, SelectForm, SelectRequest, SeriesStream, StepGrid, TimestampMs, held_tables,
+};
+
+/// A server with the time ranges of its group.
+#[derive(Debug)]
+pub(super) struct CoveredDownstream {
+    inner: Arc<dyn Downstream>,
+    ranges: TimeRanges,
+}
+
+impl CoveredDownstream {
+    pub(super) fn new(inner: Arc<dyn Downstream>, ranges: TimeRanges) -> Self {
+        Self { inner, ranges }
+    }
+
+    fn coverage(&self, context: &QueryContext) -> Coverage {
+        self.ranges.at(context.now)
+    }
+}
+
+#[async_trait]
+impl Downstream for CoveredDownstream {
+    fn url(&self) -> &TargetUrl {
+        self.inner.url()
+    }
+
+    async fn select(
+        &self,
+        request: &SelectRequest,
+        sample_times: SampleTimes,
+        context: &QueryContext,
+    ) -> Result<Selected, Error> {
+        let Some(covered) = self.coverage(context).select(&request.form) else {
+            return Ok(Selected { form: SelectedForm::Samples, tables: futures::stream::empty().boxed() });
+        };
+        let request = SelectRequest { matchers: request.matchers.clone(), form: covered.form };
+        let Some(counted) = covered.counted else { return self.inner.select(&request, sample_times, context).await };
+        // Whether a sample counts shows in its time.
+        let selected = self.inner.select(&request, SampleTimes::Needed, context).await?;
+        match (selected.form, request.form) {
+            (SelectedForm::Samples, _) => {
+                let tables = selected.tables.map(move |table| counted_samples(&table?, counted));
+                Ok(Selected { form: selected.form, tables: tables.boxed() })
+            }
+            (SelectedForm::SparseSteps, SelectForm::Steps { grid, lookback }) => {
+                let steps = CountedSteps { server: &*self.inner, grid, lookback, counted, tail: covered.tail, context };
+                steps.select(&request.matchers, selected.tables).await
+            }
+            (SelectedForm::SparseSteps, SelectForm::Samples { .. }) => {
+                Err(Error::internal("steps where samples were asked for"))
+            }
+        }
+    }
+
+    async fn label_names(&self, request: &MetadataRequest, context: &QueryContext) -> Result<Vec<String>, Error> {
+        match self.coverage(context).metadata(request) {
+            Some(request) => self.inner.label_names(&request, context).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    async fn label_values(
+        &self,
+        name: &str,
+        request: &MetadataRequest,
+        context: &QueryContext,
+    ) -> Result<Vec<String>, Error> {
+        match self.coverage(context).metadata(request) {
+            Some(request) => self.inner.label_values(name, &request, context).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    async fn series(&self, request: &MetadataRequest, context: &QueryContext) -> Result<Vec<Labels>, Error> {
+        match self.coverage(context).metadata(request) {
+            Some(request) => self.inner.series(&request, context).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    async fn metric_metadata(
+        &self,
+        metric: Option<&str>,
+        context: &QueryContext,
+    ) -> Result<BTreeMap<String, Vec<MetricMetadata>>, Error> {
+        self.inner.metric_metadata(metric, context).await
+    }
+}
+
+/// Steps that a server evaluated by itself, some of which may show samples that do not count.
+struct CountedSteps<'a> {
+    server: &'a dyn Downstream,
+    grid: StepGrid,
+    lookback: DurationMs,
+    counted: TimeSpan,
+    tail: Option<StepGrid>,
+    context: &'a QueryContext,
+}
+
+impl CountedSteps<'_> {
+    async fn select(&self, matchers: &[Matcher], tables: SeriesStream) -> Result<Selected, Error> {
+        let (mut counted, mut guards) = (Vec::new(), Vec::new());
+        self.gather(tables, &mut counted, &mut guards, |table| counted_steps(table, self.counted)).await?;
+        if let Some(tail) = self.tail {
+            let form = SelectForm::Steps { grid: StepGrid::instant(self.counted.end), lookback: self.lookback };
+            let request = SelectRequest { matchers: matchers.to_vec(), form };
+            let at_end = self.server.select(&request, SampleTimes::Needed, self.context).await?;
+            if at_end.form != SelectedForm::SparseSteps {
+                return Err(Error::execution("answered one question with steps and the next with samples"));
+            }
+            let spread = |table: &RecordBatch| spread(table, tail, self.lookback, self.counted);
+            self.gather(at_end.tables, &mut counted, &mut guards, spread).await?;
+        }
+        let sorted = sort_replica(TableForm::SparseSteps { grid: self.grid }, counted)?;
+        drop(guards);
+        let held = sorted.into_iter().map(|table| self.context.hold_table(&table).map(|held| (table, held)));
+        let tables = held_tables(held.collect::<Result<Vec<_>, Error>>()?).boxed();
+        Ok(Selected { form: SelectedForm::SparseSteps, tables })
+    }
+
+    async fn gather(
+        &self,
+        mut tables: SeriesStream,
+        gathered: &mut Vec<RecordBatch>,
+        guards: &mut Vec<Held>,
+        change: impl Fn(&RecordBatch) -> Result<RecordBatch, Error>,
+    ) -> Result<(), Error> {
+        while let Some(table) = tables.try_next().await? {
+            let table = change(&table)?;
+            guards.push(self.context.hold_table(&table)?);
+            gathered.push(table);
+        }
+        Ok(())
+    }
+}
+
+/// The samples of the span, with histograms and start times; series that have none there leave no row.
+fn counted_samples(table: &RecordBatch, counted: TimeSpan) -> Result<RecordBatch, Error> {
+    let view = SamplesTable::try_new(table)?;
+    let mut builder = SamplesTableBuilder::default();
+    for row in 0..view.row_count() {
+        let (times, values) = view.series(row);
+        let from = times.partition_point(|time| *time < counted.start.0);
+        let to = times.partition_point(|time| *time <= counted.end.0).max(from);
+        match view.start_times(row) {
+            None => builder.extend_samples(&times[from..to], &values[from..to]),
+            Some(starts) => {
+                for at in from..to {
+                    builder.push_started_sample(times[at], starts[at], values[at]);
+                }
+            }
+        }
+        let mut has_samples = from < to;
+        if view.histograms().row_len(row) > 0 {
+            for item in view.histograms().row(row)? {
+                if counted.contains(TimestampMs(item.at)) {
+                    builder.push_histogram(item.at, item.start_time, item.histogram);
+                    has_samples = true;
+                }
+            }
+        }
+        if has_samples {
+            builder.finish_series(view.labels(row).as_bytes());
+        }
+    }
+    Ok(builder.finish())
+}
+
+/// The steps up to the end of the span whose samples lie in it. What is seen at the steps behind it is another question.
+fn counted_steps(table: &RecordBatch, counted: TimeSpan) -> Result<RecordBatch, Error> {
+    let view = SparseSteps::try_new(table)?;
+    let mut builder = SparseStepsBuilder::default();
+    for row in 0..table.num_rows() {
+        let is_counted =
+            |(step, _, time): &(i64, f64, i64)| *step <= counted.end.0 && counted.contains(TimestampMs(*time));
+        let mut has_step = false;
+        for (step, value, time) in view.steps(row).filter(is_counted) {
+            builder.push_step(step, value, time);
+            has_step = true;
+        }
+        if has_step {
+            builder.finish_series(view.labels(row).as_bytes());
+        }
+    }
+    Ok(builder.finish())
+}
+
+/// What was seen at one moment, if it counts, at every later step whose lookback still reaches the sample.
+fn spread(table: &RecordBatch, steps: StepGrid, lookback: DurationMs, counted: TimeSpan) -> Result<RecordBatch, Error> {
+    let view = SparseSteps::try_new(table)?;
+    let mut builder = SparseStepsBuilder::default();
+    for row in 0..table.num_rows() {
+        let is_counted = |(_, _, time): &(i64, f64, i64)| counted.contains(TimestampMs(*time));
+        let Some((_, value, time)) = view.steps(row).next().filter(is_counted) else { continue };
+        let mut has_step = false;
+        for step in steps.times().take_while(|step| time > step.saturating_sub(lookback).0) {
+            builder.push_step(step.0, value, time);
+            has_step = true;
+        }
+        if has_step {
+            builder.finish_series(view.labels(row).as_bytes());
+        }
+    }
+    Ok(builder.finish())
+}
