@@ -129,7 +129,12 @@ pub static SERVER_GROUP_KEYS: KeyTable = KeyTable {
             name: "remote_read",
             form: "true or false",
             default: "none, found out by asking",
-            about: "Whether raw samples are fetched by remote read. Without this key a target is asked by remote read, and by the query API if it does not speak it.",
+            about: "Whether raw samples are fetched by remote read, which is exact: stale markers and native histograms come whole. \
+                    Without this key each target is asked what it can do, and its log line says what was found; one without \
+                    remote read, or whose `external_labels` cannot be told from stored labels, is asked over the query API. \
+                    `external_labels` are learned from the target (`/api/v1/status/config`) and taken off; a change of them is \
+                    noticed at once where a series shows it, and otherwise within two minutes. `true`: remote read also where \
+                    they cannot be learned (they count as none) or told apart. `false`: never.",
             example: "remote_read: true",
         },
         Key {

@@ -183,13 +183,20 @@ fn check_status(status: &ResponseStatus) -> Result<(), Error> {
     }
 }
 
+const LACKS_BUCKETS: &str = "the JSON API leaves out how their buckets lie, so that nothing exact can be computed from them: \
+                             leave them out of the query";
+
+/// Is it that the answer could not be had as JSON, though raw samples would do?
+pub(super) fn lacks_histogram_buckets(error: &Error) -> bool {
+    error.message().ends_with(LACKS_BUCKETS)
+}
+
 fn take_result(response: QueryResponse, context: &QueryContext) -> Result<DecodedResult, Error> {
     check_status(&response.status)?;
     annotate(response.warnings, response.infos, context);
     if response.histogram_series > 0 {
         return Err(Error::execution(format!(
-            "answered {} series with native histograms; the JSON API leaves out how their buckets lie, so that nothing exact \
-             can be computed from them: leave them out of the query",
+            "answered {} series with native histograms; {LACKS_BUCKETS}",
             response.histogram_series
         )));
     }

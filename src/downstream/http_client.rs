@@ -25,7 +25,7 @@ use crate::error::{Error, ErrorKind};
 use crate::model::QueryContext;
 
 /// The wait for an answer where neither the group nor the query sets one: promxy's `--query.timeout`.
-const WAIT_MAX: Duration = Duration::from_secs(120);
+pub(super) const WAIT_MAX: Duration = Duration::from_secs(120);
 /// So much of an error page is read to find an API error in it.
 const ERROR_BODY_BYTES_MAX: usize = 64 * 1024;
 /// After decoding so many bytes the thread is offered to others.
@@ -109,6 +109,16 @@ impl HttpClient {
         })
     }
 
+    /// The group's own bound on waiting.
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        self.timeout
+    }
+
+    /// What stands in the URL of every call. The values are secrets.
+    pub(super) fn query_params(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.query_params.iter().map(|(name, value)| (name.as_str(), value.expose()))
+    }
+
     /// Makes the call and feeds the body of its answer to `sink`, to the end. Fails unless the status is 2xx and the body
     /// is whole. The wait is bounded by the group's timeout and by the query's deadline, from the dial to the last byte.
     /// Dropping the future drops the connection, which tells the server to stop.
@@ -157,7 +167,7 @@ impl HttpClient {
         if response.status().is_success() { read_body(response, sink).await } else { Err(error_of(response).await) }
     }
 
-    async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Error> {
+    pub(super) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Error> {
         match self.client.request(request.clone()).await {
             Ok(response) => Ok(response),
             // The server may have closed an idle connection just as we took it from the pool. Queries change nothing, so
@@ -197,7 +207,7 @@ impl HttpClient {
     }
 
     /// The client's proxied headers, over them the group's; credentials only where neither brought some, as promxy.
-    fn add_headers(&self, headers: &mut HeaderMap, context: &QueryContext) -> Result<(), Error> {
+    pub(super) fn add_headers(&self, headers: &mut HeaderMap, context: &QueryContext) -> Result<(), Error> {
         headers.insert(USER_AGENT, HeaderValue::from_static(OUR_NAME));
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
         for (name, value) in context.proxied_headers.iter() {

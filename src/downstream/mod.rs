@@ -3,30 +3,41 @@
 //!
 //! | file | what it does |
 //! |---|---|
+//! | `target.rs` | a server with both its APIs: which one is asked |
+//! | `ability.rs` | what a server can do, found out and remembered |
+//! | `remote_read.rs` | raw samples as they are stored |
 //! | `http.rs` | the calls of the HTTP API |
 //! | `select.rs` | one selector as raw samples or as steps with the times of their samples |
 //! | `http_client.rs` | connections, credentials, encodings, waits |
+//! | `open_answer.rs` | an answer that is read as it arrives |
 //! | `response_error.rs` | a downstream's refusal as our error |
 //!
-//! Remote read and Arrow Flight will stand beside `http.rs` as further [`Downstream`]s.
+//! Arrow Flight will stand beside `target.rs` as a further [`Downstream`].
 
+mod ability;
 mod credentials;
 mod dial;
 mod http;
 mod http_client;
+mod open_answer;
 pub mod prometheus_proto;
+mod remote_read;
 mod response_error;
 mod select;
+mod target;
 mod target_url;
 mod tls;
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
 pub use self::http::HttpDownstream;
+pub use ability::Ability;
 pub use http_client::HttpClient;
+pub use target::TargetDownstream;
 pub use target_url::TargetUrl;
 
 use crate::error::Error;
@@ -71,6 +82,11 @@ impl Debug for Selected {
 pub trait Downstream: Debug + Send + Sync {
     /// Where it is.
     fn url(&self) -> &TargetUrl;
+
+    /// What is known of it by now, without asking it; `None`: nothing yet.
+    fn ability(&self) -> Option<Arc<Ability>> {
+        None
+    }
 
     /// The series of one selector: samples with `start < t ≤ end` for
     /// [`SelectForm::Samples`](crate::model::SelectForm::Samples), or what is at each step.

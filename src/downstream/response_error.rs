@@ -37,6 +37,11 @@ pub(super) fn from_envelope(error_type: &str, text: &str) -> Error {
 
 /// The error of an answer that has another status than 2xx and no envelope: `answered 502 Bad Gateway`.
 pub(super) fn from_status(status: StatusCode) -> Error {
+    from_refusal(status, "")
+}
+
+/// The same with the text that came with it, if any: `answered 400 Bad Request: exceeded sample limit (10)`.
+pub(super) fn from_refusal(status: StatusCode, text: &str) -> Error {
     let reason = status.canonical_reason().map_or_else(String::new, |reason| format!(" {reason}"));
     let hint = match status.as_u16() {
         300..=399 => "; redirects are not followed, write the final address into the config",
@@ -44,7 +49,9 @@ pub(super) fn from_status(status: StatusCode) -> Error {
         404 => "; check path_prefix",
         _ => "",
     };
-    unavailable(format!("answered {}{reason}{hint}", status.as_u16()))
+    let text = readable(text);
+    let text = if text.is_empty() { text } else { format!(": {text}") };
+    unavailable(format!("answered {}{reason}{text}{hint}", status.as_u16()))
 }
 
 /// The error of a request that got no response head.
@@ -151,5 +158,7 @@ mod tests {
         assert_eq!(from_status(unnamed).message(), "answered 599");
         let redirect = from_status(StatusCode::FOUND).to_string();
         assert_eq!(redirect, "answered 302 Found; redirects are not followed, write the final address into the config");
+        let told = from_refusal(StatusCode::BAD_REQUEST, "exceeded sample limit (10)\n").to_string();
+        assert_eq!(told, "answered 400 Bad Request: exceeded sample limit (10)");
     }
 }

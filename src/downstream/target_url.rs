@@ -50,8 +50,9 @@ impl TargetUrl {
             path.push('?');
             path.push_str(query);
         }
-        let path = PathAndQuery::try_from(path)
-            .map_err(|_| bad_target(format!("{self}: path_prefix holds a character that no URL can carry")))?;
+        let path = PathAndQuery::try_from(path).map_err(|_| {
+            bad_target(format!("{self}: path_prefix or remote_read_path holds a character that no URL can carry"))
+        })?;
         let scheme = if self.is_tls { Scheme::HTTPS } else { Scheme::HTTP };
         Uri::builder()
             .scheme(scheme)
@@ -59,6 +60,26 @@ impl TargetUrl {
             .path_and_query(path)
             .build()
             .map_err(|error| Error::internal(format!("{self}: {error}")))
+    }
+}
+
+impl TargetUrl {
+    /// As [`TargetUrl::join`], for a path from the config: slashes and dots are put in order as Go's `path.Join` does, and
+    /// what would end the path in a URL is escaped.
+    pub(super) fn join_clean(&self, path: &str, query: &str) -> Result<Uri, Error> {
+        let mut segments: Vec<&str> = Vec::new();
+        for segment in self.path_prefix.split('/').chain(path.split('/')) {
+            match segment {
+                "" | "." => {}
+                ".." => {
+                    segments.pop();
+                }
+                segment => segments.push(segment),
+            }
+        }
+        let path = segments.join("/").replace('?', "%3F").replace('#', "%23");
+        let without_prefix = Self { path_prefix: String::new(), ..self.clone() };
+        without_prefix.join(&path, query)
     }
 }
 
@@ -114,13 +135,33 @@ mod tests {
     }
 
     #[test]
+    fn configured_paths_are_put_in_order() {
+        for (prefix, path, url) in [
+            ("", "api/v1/read", "http://a/api/v1/read?x=1"),
+            ("/prom", "api/v1/read", "http://a/prom/api/v1/read?x=1"),
+            ("/prom", "/api//v1/./read/", "http://a/prom/api/v1/read?x=1"),
+            ("/prom", "../read", "http://a/read?x=1"),
+            ("/prom", "../../../read", "http://a/read?x=1"),
+            ("/prom", "", "http://a/prom?x=1"),
+            ("", "", "http://a/?x=1"),
+            ("", "read?y=2#z", "http://a/read%3Fy=2%23z?x=1"),
+        ] {
+            let target = TargetUrl::try_new(config::Scheme::Http, "a", prefix).expect("valid");
+            assert_eq!(target.join_clean(path, "x=1").expect("valid").to_string(), url, "{prefix} {path}");
+        }
+        let target = TargetUrl::try_new(config::Scheme::Http, "a", "").expect("valid");
+        let error = target.join_clean("re ad", "").expect_err("a blank").to_string();
+        assert_eq!(error, "http://a: path_prefix or remote_read_path holds a character that no URL can carry");
+    }
+
+    #[test]
     fn bad_addresses_are_refused_without_showing_credentials() {
         for (address, prefix, text) in [
             ("http://a:1", "", "target \"http://a:1\" is not of the form host:port"),
             ("", "", "target \"\" is not of the form host:port"),
             ("a:1/x", "", "target \"a:1/x\" is not of the form host:port"),
             ("me:hunter2@a", "", "a target holds an @: write credentials as http_client.basic_auth"),
-            ("a", "/ x", "http://a/ x: path_prefix holds a character that no URL can carry"),
+            ("a", "/ x", "http://a/ x: path_prefix or remote_read_path holds a character that no URL can carry"),
         ] {
             let error = TargetUrl::try_new(config::Scheme::Http, address, prefix).expect_err(address);
             assert_eq!(error.to_string(), text);

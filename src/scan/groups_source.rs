@@ -38,9 +38,10 @@ impl SeriesSource for GroupsSource {
         if names.is_empty() { vec!["no server groups".to_owned()] } else { names }
     }
 
-    /// The query API knows no start timestamps.
+    /// Raw samples come with what is known of them, the query API knows nothing of start timestamps. A server that was not
+    /// asked yet counts as one of those.
     fn tells_start_times(&self) -> bool {
-        false
+        self.set.groups().iter().all(|group| group.reads_raw())
     }
 
     /// JSON carries no stale markers, but a server's own step evaluation knows of them.

@@ -15,7 +15,7 @@ use super::covered_downstream::CoveredDownstream;
 use super::fanout::{FailurePolicy, FanOut, GroupName};
 use super::replica_streams::ReplicaScan;
 use crate::config::ServerGroupConfig;
-use crate::downstream::{Downstream, HttpClient, HttpDownstream, SampleTimes, TargetUrl};
+use crate::downstream::{Downstream, HttpClient, SampleTimes, TargetDownstream, TargetUrl};
 use crate::error::Error;
 use crate::merge::{MergePolicy, TableForm, sort_replica, unite_label_sets, unite_metadata, unite_names};
 use crate::model::{
@@ -67,7 +67,8 @@ impl ServerGroup {
             let target = config.target(&discovered).map_err(|text| in_group(Error::bad_data(text)))?;
             let Some(target) = target else { continue };
             let url = TargetUrl::try_new(target.scheme, &target.address, &target.path_prefix).map_err(in_group)?;
-            let downstream = Arc::new(HttpDownstream::new(Arc::clone(&client), url));
+            let (remote_read, path) = (config.remote_read, &config.remote_read_path);
+            let downstream = Arc::new(TargetDownstream::new(Arc::clone(&client), url, remote_read, path));
             targets.push(GroupTarget { labels: target.labels, downstream });
         }
         Ok(Self::with_targets(ordinal, config, targets))
@@ -125,6 +126,12 @@ impl ServerGroup {
         self.buckets
             .iter()
             .flat_map(|bucket| bucket.replicas.iter().map(|replica| (bucket.added.labels(), replica.url())))
+    }
+
+    /// Is every target known to hand out raw samples?
+    pub fn reads_raw(&self) -> bool {
+        let mut replicas = self.buckets.iter().flat_map(|bucket| &bucket.replicas);
+        replicas.all(|replica| replica.ability().is_some_and(|ability| ability.reads_raw()))
     }
 
     pub(super) fn buckets(&self) -> &[Bucket] {

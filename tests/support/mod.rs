@@ -1,5 +1,7 @@
 //! A server on a free port that answers as it is told, well or badly, and remembers what it was asked.
 
+#![allow(dead_code, reason = "each test needs a part of it")]
+
 use std::collections::HashMap;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -21,6 +23,8 @@ pub struct Asked {
     pub query: Vec<(String, String)>,
     /// From the body.
     pub form: Vec<(String, String)>,
+    /// The body as it came.
+    pub body: Vec<u8>,
     /// Names in lower case.
     pub headers: HashMap<String, String>,
 }
@@ -37,6 +41,10 @@ impl Asked {
 pub enum Reply {
     /// Status line behind the number, content type and body.
     Page(u16, &'static str, String),
+    /// As [`Reply::Page`], with a body that is no text.
+    Bytes(u16, &'static str, Vec<u8>),
+    /// Status 200 and a body in chunks, without the last chunk.
+    CutBytes(&'static str, Vec<u8>),
     /// A body with status 200, compressed.
     Gzip(String),
     /// Status 200 and a body that is cut off behind so many bytes, with the length of the whole in the head.
@@ -96,8 +104,16 @@ impl Server {
         self.address.to_string()
     }
 
-    /// All requests so far.
+    /// The requests so far, without those that find out what the server can do.
     pub fn asked(&self) -> Vec<Asked> {
+        let finds_out = |asked: &Asked| {
+            ["/read", "/status/config", "/status/buildinfo"].iter().any(|path| asked.path.ends_with(path))
+        };
+        self.all_asked().into_iter().filter(|asked| !finds_out(asked)).collect()
+    }
+
+    /// All requests so far.
+    pub fn all_asked(&self) -> Vec<Asked> {
         self.asked.lock().expect("no test panics while it holds this").clone()
     }
 }
@@ -119,12 +135,14 @@ async fn serve(
     all_asked.lock().expect("no test panics while it holds this").push(asked);
     match reply {
         Reply::Page(status, content_type, body) => {
-            let head = format!(
-                "HTTP/1.1 {status} Reason\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-                body.len()
-            );
-            stream.write_all(head.as_bytes()).await?;
-            stream.write_all(body.as_bytes()).await?;
+            write_page(&mut stream, status, content_type, body.as_bytes()).await?
+        }
+        Reply::Bytes(status, content_type, body) => write_page(&mut stream, status, content_type, &body).await?,
+        Reply::CutBytes(content_type, body) => {
+            let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: ";
+            stream.write_all(format!("{head}{content_type}\r\n\r\n{:x}\r\n", body.len()).as_bytes()).await?;
+            stream.write_all(&body).await?;
+            stream.write_all(b"\r\n").await?;
         }
         Reply::Gzip(body) => write_gzip(&mut stream, &gzip(&body)).await?,
         Reply::CutGzip(body) => {
@@ -163,6 +181,15 @@ async fn serve(
         Reply::Garbage => stream.write_all(b"SSH-2.0-OpenSSH_9.9\r\n\r\n").await?,
     }
     stream.shutdown().await
+}
+
+async fn write_page(stream: &mut TcpStream, status: u16, content_type: &str, body: &[u8]) -> std::io::Result<()> {
+    let head = format!(
+        "HTTP/1.1 {status} Reason\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await?;
+    stream.write_all(body).await
 }
 
 async fn write_gzip(stream: &mut TcpStream, body: &[u8]) -> std::io::Result<()> {
@@ -207,6 +234,7 @@ async fn read_request(stream: &mut TcpStream) -> std::io::Result<Option<Asked>> 
         }
     }
     let pairs = |text: &[u8]| url::form_urlencoded::parse(text).into_owned().collect();
-    let form = pairs(&bytes[head_end + 4..]);
-    Ok(Some(Asked { method, path: path.to_owned(), query: pairs(query.as_bytes()), form, headers }))
+    let body = bytes[head_end + 4..].to_vec();
+    let form = pairs(&body);
+    Ok(Some(Asked { method, path: path.to_owned(), query: pairs(query.as_bytes()), form, body, headers }))
 }

@@ -1,0 +1,196 @@
+//! What is known of a server, shared by all queries to it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::{
+    Ability, AbilityProbe, LEARN_FOR, RAW_USABLE_FOR, REFRESH_AFTER, RETRY_AFTER, RETRY_AFTER_MAX, RawAbility, WAIT_MAX,
+};
+use crate::downstream::TargetUrl;
+use crate::model::QueryContext;
+
+/// Remembers, and sees to it that what is old is found out anew.
+#[derive(Debug)]
+pub(in crate::downstream) struct AbilityMemory {
+    probe: AbilityProbe,
+    state: Mutex<State>,
+    /// Rung when something was learned.
+    learned: watch::Sender<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    known: Option<Known>,
+    is_learning: bool,
+    /// How often in a row the server could not be asked.
+    failures: u32,
+    /// What was last said of it in the log.
+    told: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+struct Known {
+    ability: Arc<Ability>,
+    since: Instant,
+    /// When to find out anew.
+    refresh_at: Instant,
+}
+
+impl Known {
+    fn is_usable(&self, now: Instant) -> bool {
+        !self.ability.reads_raw() || now.saturating_duration_since(self.since) < RAW_USABLE_FOR
+    }
+}
+
+impl AbilityMemory {
+    /// Knows nothing yet.
+    pub(in crate::downstream) fn new(probe: AbilityProbe) -> Self {
+        Self { probe, state: Mutex::default(), learned: watch::Sender::new(()) }
+    }
+
+    /// What is known and still usable, without asking anybody.
+    pub(in crate::downstream) fn known(&self) -> Option<Arc<Ability>> {
+        let known = self.state.lock().known.clone()?;
+        known.is_usable(Instant::now()).then_some(known.ability)
+    }
+
+    /// What is known, after asking the server where need be: the query waits for that, within bounds. `None`: nothing was
+    /// found out within them.
+    pub(in crate::downstream) async fn ask(self: &Arc<Self>, context: &QueryContext) -> Option<Arc<Ability>> {
+        let now = Instant::now();
+        let mut learned = self.learned.subscribe();
+        {
+            let mut state = self.state.lock();
+            let known = state.known.clone().filter(|known| known.is_usable(now));
+            if !known.as_ref().is_some_and(|known| now < known.refresh_at) {
+                self.begin_learning(&mut state, context);
+            }
+            if let Some(known) = known {
+                return Some(known.ability);
+            }
+        }
+        let of_query = context.deadline.map(|deadline| Instant::from_std(deadline).saturating_duration_since(now) / 4);
+        let patience = of_query.map_or(WAIT_MAX, |of_query| of_query.min(WAIT_MAX));
+        self.wait(&mut learned, patience).await
+    }
+
+    /// What the server says now, as far as it says anything. What was learned within the last seconds is not asked again.
+    pub(in crate::downstream) async fn ask_anew(self: &Arc<Self>, context: &QueryContext) -> Option<Arc<Ability>> {
+        let mut learned = self.learned.subscribe();
+        {
+            let mut state = self.state.lock();
+            let is_new = |known: &&Known| known.since.elapsed() < RETRY_AFTER && known.ability.is_certain();
+            if let Some(known) = state.known.as_ref().filter(is_new) {
+                return Some(Arc::clone(&known.ability));
+            }
+            self.begin_learning(&mut state, context);
+        }
+        let of_query = context.deadline.map(|deadline| deadline.saturating_duration_since(std::time::Instant::now()));
+        self.wait(&mut learned, of_query.map_or(LEARN_FOR, |of_query| of_query.min(LEARN_FOR))).await
+    }
+
+    async fn wait(&self, learned: &mut watch::Receiver<()>, patience: Duration) -> Option<Arc<Ability>> {
+        // When nothing new comes in time, what is known stands.
+        let _ = tokio::time::timeout(patience, learned.changed()).await;
+        self.known()
+    }
+
+    /// No raw samples are to be read on the strength of this: it has turned out to be wrong. The next query asks anew.
+    pub(in crate::downstream) fn forget(&self, wrong: &Arc<Ability>) {
+        let mut state = self.state.lock();
+        if state.known.as_ref().is_some_and(|known| Arc::ptr_eq(&known.ability, wrong)) {
+            state.known = None;
+        }
+    }
+
+    /// It has turned out that the server has no remote read, whatever it said before.
+    pub(in crate::downstream) fn learn_that_not_spoken(&self, before: &Ability, why: &str) {
+        let raw = RawAbility::Not(format!("it has no remote read: {why}"));
+        self.remember(Ability { raw, version: before.version });
+    }
+
+    fn begin_learning(self: &Arc<Self>, state: &mut State, context: &QueryContext) {
+        if state.is_learning {
+            return;
+        }
+        state.is_learning = true;
+        let mut own_context = QueryContext::new(std::time::Instant::now().checked_add(LEARN_FOR), 0);
+        own_context.proxied_headers = Arc::clone(&context.proxied_headers);
+        let learning = Learning(Arc::clone(self));
+        // On its own: what is learned serves the next query, even when this one is gone.
+        tokio::spawn(async move {
+            let ability = learning.0.probe.learn(&own_context).await;
+            learning.0.remember(ability);
+        });
+    }
+
+    fn remember(&self, ability: Ability) {
+        let now = Instant::now();
+        let mut state = self.state.lock();
+        let is_certain = ability.is_certain();
+        state.failures = if is_certain { 0 } else { state.failures.saturating_add(1) };
+        let refresh_at = now + if is_certain { REFRESH_AFTER } else { retry_after(state.failures) };
+        tell(self.probe.url(), &ability, &mut state.told);
+        match &mut state.known {
+            // The server does not answer just now. What it was goes on to be so, as long as that is usable.
+            Some(known) if !is_certain && known.ability.is_certain() && known.is_usable(now) => {
+                known.refresh_at = refresh_at;
+            }
+            known => *known = Some(Known { ability: Arc::new(ability), since: now, refresh_at }),
+        }
+    }
+}
+
+/// How long to leave a server alone that could not be asked so many times in a row.
+fn retry_after(failures: u32) -> Duration {
+    let doublings = failures.saturating_sub(1).min(8);
+    RETRY_AFTER.saturating_mul(1 << doublings).min(RETRY_AFTER_MAX)
+}
+
+/// Whoever learns; when he is gone, however that came, somebody else may.
+struct Learning(Arc<AbilityMemory>);
+
+impl Drop for Learning {
+    fn drop(&mut self) {
+        self.0.state.lock().is_learning = false;
+        self.0.learned.send_replace(());
+    }
+}
+
+impl Ability {
+    fn is_certain(&self) -> bool {
+        !matches!(self.raw, RawAbility::Unknown(_))
+    }
+}
+
+/// Says in the log how a server is read, once, and again when that changes.
+fn tell(url: &TargetUrl, ability: &Ability, told: &mut Option<String>) {
+    let text = match &ability.raw {
+        RawAbility::Reads(labels) if labels.is_empty() => "raw samples are read by remote read".to_owned(),
+        RawAbility::Reads(labels) => {
+            let names: Vec<&str> = labels.names().collect();
+            format!("raw samples are read by remote read, without the server's external_labels {}", names.join(", "))
+        }
+        RawAbility::Not(why) => format!("samples are read over the query API: {why}"),
+        RawAbility::Unknown(_) => return,
+    };
+    if told.as_ref() != Some(&text) {
+        tracing::info!(server = %url, "{text}");
+        *told = Some(text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silent_server_is_left_alone_for_longer_and_longer() {
+        let seconds: Vec<u64> = [0, 1, 2, 3, 4, 5, 6, u32::MAX].map(|failures| retry_after(failures).as_secs()).into();
+        assert_eq!(seconds, [5, 5, 10, 20, 40, 60, 60, 60]);
+    }
+}

@@ -1,0 +1,112 @@
+//! Raw samples over Prometheus' remote read: chunks as they are stored, decoded while they arrive.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `request.rs` | a selector and a range as the body of a POST |
+//! | `external_labels.rs` | the labels that the server adds: kept out of the matchers, taken off the series |
+//! | `client_labels.rs` | which series go into the tables, and under which labels |
+//! | `raw_tables.rs` | the body of an answer as samples tables in order |
+
+mod client_labels;
+mod external_labels;
+mod raw_tables;
+mod request;
+
+use std::sync::Arc;
+
+use http::StatusCode;
+
+pub(super) use external_labels::ExternalLabels;
+pub(super) use raw_tables::{RawTables, TablesError};
+pub(super) use request::RawQuery;
+
+use super::open_answer::{OpenAnswer, OpenRequest};
+use super::response_error::unavailable;
+use super::{HttpClient, TargetUrl};
+use crate::error::Error;
+use crate::model::QueryContext;
+use request::encode_empty_request;
+
+/// The remote read endpoint of one server.
+#[derive(Clone, Debug)]
+pub(super) struct RemoteRead {
+    client: Arc<HttpClient>,
+    url: TargetUrl,
+    path: String,
+}
+
+/// Why there is no answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum ReadError {
+    /// The server has no remote read, and says so: ask otherwise.
+    NotSpoken(Error),
+    /// The server refused this request. It may answer the same question put otherwise.
+    Refused(Error),
+    /// The server failed, or cannot be reached.
+    Failed(Error),
+}
+
+impl RemoteRead {
+    /// `path` stands behind the target's prefix.
+    pub(super) fn new(client: Arc<HttpClient>, url: TargetUrl, path: &str) -> Self {
+        Self { client, url, path: path.to_owned() }
+    }
+
+    /// Asks for raw samples. When this returns, the head of the answer is there.
+    pub(super) async fn ask(
+        &self,
+        query: &RawQuery,
+        external: &ExternalLabels,
+        context: &QueryContext,
+    ) -> Result<RawTables, ReadError> {
+        let body = query.encode(external).map_err(ReadError::Refused)?;
+        let answer = self.post(body, context).await?;
+        RawTables::try_new(answer, query, external, context).map_err(ReadError::Refused)
+    }
+
+    /// Asks for nothing, to learn whether there is somebody who would answer.
+    pub(super) async fn try_out(&self, context: &QueryContext) -> Result<(), ReadError> {
+        let body = encode_empty_request().map_err(ReadError::Failed)?;
+        self.post(body, context).await.map(drop)
+    }
+
+    async fn post(&self, body: bytes::Bytes, context: &QueryContext) -> Result<OpenAnswer, ReadError> {
+        let request = OpenRequest::RemoteRead { path: self.path.clone(), body };
+        let answer = self.client.open(&self.url, &request, context).await.map_err(ReadError::Failed)?;
+        let status = answer.status;
+        if status.is_success() {
+            if answer.media_type() != STREAMED_CHUNKS {
+                return Err(ReadError::NotSpoken(unavailable(format!(
+                    "answered {} where streamed chunks were asked for",
+                    shown_media_type(&answer.media_type())
+                ))));
+            }
+            return match answer.content_encoding().as_str() {
+                "" | "identity" => Ok(answer),
+                _ => {
+                    let text = "bad answer: it is compressed, which was not asked for";
+                    Err(ReadError::Failed(unavailable(text)))
+                }
+            };
+        }
+        let error = answer.into_error().await;
+        Err(match status {
+            StatusCode::NOT_FOUND
+            | StatusCode::METHOD_NOT_ALLOWED
+            | StatusCode::UNSUPPORTED_MEDIA_TYPE
+            | StatusCode::NOT_IMPLEMENTED => ReadError::NotSpoken(error),
+            status if status.is_server_error() => ReadError::Failed(error),
+            _ => ReadError::Refused(error),
+        })
+    }
+}
+
+/// The content type of a stream of frames with chunks.
+const STREAMED_CHUNKS: &str = "application/x-streamed-protobuf";
+
+/// So much of a content type is shown.
+const MEDIA_TYPE_CHARS_MAX: usize = 60;
+
+fn shown_media_type(media_type: &str) -> String {
+    if media_type.is_empty() { "nothing".to_owned() } else { media_type.chars().take(MEDIA_TYPE_CHARS_MAX).collect() }
+}
