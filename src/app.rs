@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::{AccessLogFlag, Cli, Command, ServeFlags, TestCommand};
 use crate::commands;
 use crate::config::{self, Config};
+use crate::model::ProcessBudget;
 use crate::query::{EngineOptions, QueryEngine};
 use crate::runtime::{CpuPool, Runtimes};
 use crate::scan::GroupsSource;
@@ -22,7 +23,7 @@ use crate::serve::grpc;
 use crate::serve::http::{ApiOptions, ApiState, ConfigStatus, LifecycleRequest, router};
 use crate::serve::listen::{self, ListenOptions};
 use crate::servergroup::ServerGroupSet;
-use crate::telemetry::{AccessLog, Metrics, init_logging};
+use crate::telemetry::{AccessLog, Metrics, init_logging, usable_memory_bytes};
 use crate::testing::promqltest::RunOptions;
 
 /// Requests to reload or to end that wait for the one before.
@@ -121,10 +122,13 @@ impl App {
         for warning in flags.warnings.iter().chain(&feature_warnings) {
             tracing::warn!("{warning}");
         }
+        let memory = Arc::new(ProcessBudget::new(flags.query_max_memory_total.bytes(usable_memory_bytes())));
         let engine_options = EngineOptions {
             lookback: flags.query_lookback_delta,
             timeout: flags.query_timeout,
             samples_max: flags.query_max_samples,
+            query_bytes_max: flags.query_max_memory,
+            memory: Arc::clone(&memory),
             mode: flags.query_mode,
             features,
             ..EngineOptions::default()
@@ -132,7 +136,8 @@ impl App {
         let config = load_config(&flags.config).await?;
         let engine = engine_of(&config, &engine_options)?;
 
-        let metrics = Arc::<Metrics>::default();
+        let bytes_max = memory.bytes_max();
+        let metrics = Arc::new(Metrics::default().with_query_memory(move || memory.bytes(), bytes_max));
         let (lifecycle_requests, lifecycle) = mpsc::channel(LIFECYCLE_REQUESTS_MAX);
         let options = api_options(&flags, cpu, Arc::clone(&metrics), lifecycle_requests)?;
         let state = ApiState::new(engine, options);

@@ -172,10 +172,21 @@ pub struct ServeFlags {
     #[arg(long = "query.timeout", value_name = "DURATION", default_value = "2m", value_parser = parse_wait)]
     pub query_timeout: Duration,
 
-    /// How many samples a query may load
+    /// How many samples a query may hold in memory at a time
     #[arg(long = "query.max-samples", value_name = "COUNT", default_value = "50000000",
           value_parser = clap::value_parser!(u64).range(1..))]
     pub query_max_samples: u64,
+
+    /// How much memory a query may use at a time, in KB, MB or GB (powers of two); 0 is no limit. The default holds what
+    /// --query.max-samples allows of raw samples
+    #[arg(long = "query.max-memory", value_name = "SIZE", default_value = "1GB", value_parser = parse_memory_size)]
+    pub query_max_memory: u64,
+
+    /// How much memory all queries together may use, as a size or as a part of what the machine or the container has; 0 is no
+    /// limit. Queries that use little may use the last eighth alone
+    #[arg(long = "query.max-memory-total", value_name = "SIZE", default_value = "70%",
+          value_parser = parse_total_memory_size)]
+    pub query_max_memory_total: MemoryTotal,
 
     /// Where queries are evaluated: exact, pushdown, trust or auto; a server group's own mode wins
     #[arg(long = "query.mode", value_name = "MODE", default_value = "auto")]
@@ -185,7 +196,7 @@ pub struct ServeFlags {
     #[arg(long = "query.lookback-delta", value_name = "DURATION", default_value = "5m", value_parser = parse_lookback)]
     pub query_lookback_delta: DurationMs,
 
-    /// How many queries run at a time, others wait; -1 is no limit
+    /// How many queries run at a time; others wait in line, within --query.timeout. -1 is no limit
     #[arg(long = "query.max-concurrency", value_name = "COUNT", default_value = "-1", allow_negative_numbers = true,
           value_parser = parse_concurrency)]
     pub query_max_concurrency: QueryConcurrency,
@@ -214,6 +225,25 @@ pub struct ServeFlags {
 /// How many queries run at a time; `None` is no limit.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct QueryConcurrency(pub Option<usize>);
+
+/// How much memory all queries together may use.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum MemoryTotal {
+    /// So many bytes; 0 is no limit.
+    Bytes(u64),
+    /// So many hundredths of what the process may use.
+    Percent(u64),
+}
+
+impl MemoryTotal {
+    /// In bytes, of a process that may use `usable` of them; 0 is no limit, as it is where nobody knows.
+    pub fn bytes(self, usable: Option<u64>) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            Self::Percent(percent) => usable.unwrap_or(0) / 100 * percent,
+        }
+    }
+}
 
 /// promxy's words; `fatal` and `panic` are as good as `error` here.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, ValueEnum)]
@@ -460,6 +490,36 @@ fn parse_lookback(text: &str) -> Result<DurationMs, String> {
     if duration.0 > 0 { Ok(duration) } else { Err("must be more than zero".to_owned()) }
 }
 
+/// `512MB` and `512MiB` are the same, as for Prometheus' own flags.
+fn parse_memory_size(text: &str) -> Result<u64, String> {
+    let number_end = text.find(|byte: char| !byte.is_ascii_digit() && byte != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(number_end);
+    let shift = match unit.trim_start() {
+        "" if number == "0" => return Ok(0),
+        "B" => 0,
+        "KB" | "KiB" => 10,
+        "MB" | "MiB" => 20,
+        "GB" | "GiB" => 30,
+        "TB" | "TiB" => 40,
+        "" => return Err(format!("{text:?} has no unit, write \"{text}MB\"")),
+        other => return Err(format!("unknown unit {other:?}, use B, KB, MB, GB or TB")),
+    };
+    let number: f64 = number.parse().map_err(|_| format!("{text:?} does not begin with a number"))?;
+    let bytes = number * (1u64 << shift) as f64;
+    match bytes < (1u64 << 62) as f64 {
+        true => Ok(bytes as u64),
+        false => Err(format!("{text:?} is too large")),
+    }
+}
+
+fn parse_total_memory_size(text: &str) -> Result<MemoryTotal, String> {
+    let Some(percent) = text.strip_suffix('%') else { return parse_memory_size(text).map(MemoryTotal::Bytes) };
+    match percent.parse() {
+        Ok(percent @ 1..=100) => Ok(MemoryTotal::Percent(percent)),
+        _ => Err("must be from 1% to 100%, or a size such as 4GB".to_owned()),
+    }
+}
+
 fn parse_concurrency(text: &str) -> Result<QueryConcurrency, String> {
     match text.parse::<i64>() {
         Ok(-1) => Ok(QueryConcurrency(None)),
@@ -527,6 +587,8 @@ mod tests {
             proxy-headers=
             query.lookback-delta=5m
             query.max-concurrency=-1
+            query.max-memory=1GB
+            query.max-memory-total=70%
             query.max-samples=50000000
             query.mode=auto
             query.timeout=2m
@@ -593,6 +655,12 @@ mod tests {
             ("--query.lookback-delta=0s", "must be more than zero"),
             ("--query.max-samples=0", "0 is not in"),
             ("--query.mode=fast", "\"fast\" is not a mode, write exact, pushdown, trust or auto"),
+            ("--query.max-memory=512", "\"512\" has no unit, write \"512MB\""),
+            ("--query.max-memory=5XB", "unknown unit \"XB\", use B, KB, MB, GB or TB"),
+            ("--query.max-memory=MB", "\"MB\" does not begin with a number"),
+            ("--query.max-memory=9999999999TB", "is too large"),
+            ("--query.max-memory=10%", "unknown unit \"%\""),
+            ("--query.max-memory-total=101%", "must be from 1% to 100%, or a size such as 4GB"),
             ("--query.max-concurrency=-2", "must be -1 or from 1"),
             ("--query.max-concurrency=0", "must be -1 or from 1"),
             ("--web.cors.origin=(", "error parsing regexp"),
@@ -611,6 +679,21 @@ mod tests {
             assert_eq!(exit.code, 1, "{line}");
             assert!(exit.text.contains(why), "{line}: {}", exit.text);
         }
+    }
+
+    #[test]
+    fn sizes_are_powers_of_two_and_may_be_parts_of_the_whole() {
+        for (text, bytes) in
+            [("0", 0), ("1B", 1), ("512MB", 512 << 20), ("1.5GiB", 3 << 29), ("2 KB", 2_048), ("1TB", 1 << 40)]
+        {
+            assert_eq!(parse_memory_size(text), Ok(bytes), "{text}");
+        }
+        let total = |line: &str| flags(line).query_max_memory_total.bytes(Some(1_000));
+        assert_eq!(total(""), 700);
+        assert_eq!(total("--query.max-memory-total=5%"), 50);
+        assert_eq!(total("--query.max-memory-total=5KB"), 5_120);
+        assert_eq!(total("--query.max-memory-total=0"), 0);
+        assert_eq!(MemoryTotal::Percent(70).bytes(None), 0);
     }
 
     #[test]

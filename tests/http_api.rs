@@ -531,6 +531,38 @@ async fn queries_beyond_the_limit_wait_for_a_slot() {
 }
 
 #[tokio::test]
+async fn waiting_queries_get_their_turn_in_order_and_leave_with_their_clients() {
+    let mut server = SlowServer::new(Some(1));
+    let is_on_page =
+        |metrics: &quiver::telemetry::Metrics, wanted: &str| metrics.render().lines().any(|line| line == wanted);
+    let metrics = Arc::clone(&server.metrics);
+    let until_waiting = async |count: usize| {
+        while !is_on_page(&metrics, &format!("prometheus_engine_queries {count}")) {
+            tokio::task::yield_now().await;
+        }
+    };
+    let mut asked = Vec::new();
+    for count in 1..=4 {
+        asked.push(server.ask("/api/v1/query?query=up"));
+        until_waiting(count).await;
+    }
+    let [first, second, third, fourth] = <[_; 4]>::try_from(asked).expect("four");
+    assert_eq!(server.events.recv().await.as_deref(), Some("begun x-scope-orgid=tenant"));
+    second.abort();
+    until_waiting(3).await;
+    let mut waiting = std::collections::VecDeque::from([first, third, fourth]);
+    while let Some(turn) = waiting.pop_front() {
+        assert!(waiting.iter().all(|other| !other.is_finished()));
+        server.release.add_permits(1);
+        assert_eq!(turn.await.expect("answered").0, 200);
+    }
+    assert!(is_on_page(&metrics, "prometheus_engine_queries 0"));
+    assert!(is_on_page(&metrics, "prometheus_engine_queries_concurrent_max 1"));
+    let queued = r#"prometheus_engine_query_duration_histogram_seconds_count{slice="queue_time"} 3"#;
+    assert!(is_on_page(&metrics, queued), "{}", metrics.render());
+}
+
+#[tokio::test]
 async fn a_long_answer_is_streamed_and_whole() {
     let request = |target: &str| Request::get(target).body(Body::empty()).expect("a request");
     let target = "/api/v1/query_range?query=many&start=0&end=300&step=0.1";

@@ -218,6 +218,11 @@ impl Iterator for QueryResponseChunks {
 }
 
 impl QueryResponseChunks {
+    /// Tables that are not written to the end yet; the others are let go.
+    pub fn tables_left(&self) -> usize {
+        self.batches.len()
+    }
+
     /// Writes rows until the chunk is full. Returns whether there may be more.
     fn write_rows(&mut self) -> bool {
         let (Some(form), Some(batch)) = (self.form, self.batches.pop_front()) else { return false };

@@ -1,7 +1,7 @@
 //! Text in, tables out.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::SessionState;
@@ -69,6 +69,8 @@ impl Default for EngineOptions {
 pub struct QueryOptions {
     /// Shortens the engine's timeout, never lengthens it.
     pub timeout: Option<Duration>,
+    /// From when on the timeout counts: when the client asked. `None` is when the query is evaluated.
+    pub asked_at: Option<Instant>,
     /// Replaces the engine's lookback.
     pub lookback: Option<DurationMs>,
     /// Headers handed on to the downstreams.
@@ -124,7 +126,7 @@ impl QueryEngine {
     pub fn context(&self, options: &QueryOptions) -> QueryContext {
         let timeout = options.timeout.map_or(self.options.timeout, |asked| asked.min(self.options.timeout));
         let limits = QueryLimits { samples_max: self.options.samples_max, bytes_max: self.options.query_bytes_max };
-        let deadline = std::time::Instant::now().checked_add(timeout);
+        let deadline = options.asked_at.unwrap_or_else(Instant::now).checked_add(timeout);
         let mut context = QueryContext::with_limits(deadline, limits, &self.options.memory);
         context.proxied_headers = options.proxied_headers.clone().into();
         context

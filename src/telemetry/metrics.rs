@@ -3,14 +3,16 @@
 //! Where Prometheus or promxy have a metric of the same meaning, it has the same name, so that dashboards and alerts
 //! keep working.
 
+use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant, SystemTime};
 
-use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
@@ -40,6 +42,11 @@ struct KindOutcome {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Slice {
+    slice: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Version {
     version: &'static str,
 }
@@ -60,6 +67,8 @@ pub struct Metrics {
     http_seconds: Family<Handler, Histogram, fn() -> Histogram>,
     http_bytes: Family<Handler, Histogram, fn() -> Histogram>,
     queries_running: Gauge,
+    queries_concurrent_max: Gauge,
+    query_slice_seconds: Family<Slice, Histogram, fn() -> Histogram>,
     query_seconds: Family<KindOutcome, Histogram, fn() -> Histogram>,
     query_samples: Counter,
     reload_succeeded: Gauge,
@@ -75,6 +84,8 @@ impl Default for Metrics {
             http_seconds: Family::new_with_constructor(seconds_histogram),
             http_bytes: Family::new_with_constructor(bytes_histogram),
             queries_running: Gauge::default(),
+            queries_concurrent_max: Gauge::default(),
+            query_slice_seconds: Family::new_with_constructor(seconds_histogram),
             query_seconds: Family::new_with_constructor(seconds_histogram),
             query_samples: Counter::default(),
             reload_succeeded: Gauge::default(),
@@ -110,6 +121,17 @@ impl Metrics {
             "prometheus_engine_queries",
             "The current number of queries being executed or waiting",
             self.queries_running.clone(),
+        );
+        self.queries_concurrent_max.set(-1);
+        registry.register(
+            "prometheus_engine_queries_concurrent_max",
+            "The max number of concurrent queries, -1 for no limit",
+            self.queries_concurrent_max.clone(),
+        );
+        registry.register(
+            "prometheus_engine_query_duration_histogram_seconds",
+            "The duration of various parts of PromQL query execution: queue_time, inner_eval",
+            self.query_slice_seconds.clone(),
         );
         registry.register(
             "prometheus_engine_query_samples",
@@ -160,6 +182,27 @@ impl Metrics {
         QueryTimer { metrics: self, kind, started: Instant::now(), outcome: "canceled" }
     }
 
+    /// At most so many queries run at a time; `None` is no limit.
+    pub fn queries_limited(&self, most: Option<usize>) {
+        self.queries_concurrent_max.set(most.map_or(-1, |most| i64::try_from(most).unwrap_or(i64::MAX)));
+    }
+
+    /// How long a query waited for its turn.
+    pub fn query_queued(&self, waited: Duration) {
+        self.query_slice_seconds.get_or_create(&Slice { slice: "queue_time" }).observe(waited.as_secs_f64());
+    }
+
+    /// How long a query was evaluated.
+    pub fn query_evaluated(&self, took: Duration) {
+        self.query_slice_seconds.get_or_create(&Slice { slice: "inner_eval" }).observe(took.as_secs_f64());
+    }
+
+    /// Shows what queries hold in memory and may hold, as `bytes` says it whenever the page is asked for; 0 is no limit.
+    pub fn with_query_memory(mut self, bytes: impl Fn() -> u64 + Send + Sync + 'static, bytes_max: u64) -> Self {
+        self.registry.register_collector(Box::new(QueryMemory { bytes: Box::new(bytes), bytes_max }));
+        self
+    }
+
     /// The first load of the configuration, or a reload.
     pub fn config_loaded(&self, succeeded: bool, took: Duration) {
         self.reload_succeeded.set(i64::from(succeeded));
@@ -179,6 +222,30 @@ impl Metrics {
 
     /// The media type of [`Metrics::render`].
     pub const CONTENT_TYPE: &'static str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+}
+
+struct QueryMemory {
+    bytes: Box<dyn Fn() -> u64 + Send + Sync>,
+    bytes_max: u64,
+}
+
+impl fmt::Debug for QueryMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QueryMemory").field("bytes_max", &self.bytes_max).finish_non_exhaustive()
+    }
+}
+
+impl Collector for QueryMemory {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
+        for (name, help, value) in [
+            ("quiver_query_memory_bytes", "What all queries hold in memory", (self.bytes)()),
+            ("quiver_query_memory_limit_bytes", "What all queries together may hold, 0 for no limit", self.bytes_max),
+        ] {
+            let gauge = ConstGauge::new(value as f64);
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        Ok(())
+    }
 }
 
 /// Counts one query. Dropped without [`QueryTimer::finish`], the query was canceled.
@@ -216,7 +283,10 @@ mod tests {
 
     #[test]
     fn what_happened_is_on_the_page() {
-        let metrics = Metrics::default();
+        let metrics = Metrics::default().with_query_memory(|| 7, 1 << 30);
+        metrics.queries_limited(Some(20));
+        metrics.query_queued(Duration::from_millis(30));
+        metrics.query_evaluated(Duration::from_millis(3));
         metrics.http_request("/api/v1/query", 200, Duration::from_millis(30), 1_000);
         metrics.query_started("instant").finish("success", 12);
         drop(metrics.query_started("range"));
@@ -231,6 +301,11 @@ mod tests {
             (r#"quiver_query_duration_seconds_count{kind="range",outcome="canceled"}"#, 1.0),
             ("prometheus_engine_query_samples_total", 12.0),
             ("prometheus_engine_queries", 0.0),
+            ("prometheus_engine_queries_concurrent_max", 20.0),
+            (r#"prometheus_engine_query_duration_histogram_seconds_count{slice="inner_eval"}"#, 1.0),
+            (r#"prometheus_engine_query_duration_histogram_seconds_sum{slice="queue_time"}"#, 0.03),
+            ("quiver_query_memory_bytes", 7.0),
+            ("quiver_query_memory_limit_bytes", 1_073_741_824.0),
             ("prometheus_config_last_reload_successful", 0.0),
             ("prometheus_config_last_reload_success_timestamp_seconds", 0.0),
         ] {

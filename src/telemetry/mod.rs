@@ -3,10 +3,12 @@
 mod access_log;
 mod latency;
 mod logging;
+mod memory_limit;
 mod metrics;
 mod process_metrics;
 
 pub use access_log::{AccessLog, AccessRecord, form_for_log};
 pub use latency::RecentLatencies;
 pub use logging::{LogFormat, LogLevel, init_logging};
+pub use memory_limit::usable_memory_bytes;
 pub use metrics::{Metrics, QueryTimer};

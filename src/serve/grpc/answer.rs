@@ -1,5 +1,6 @@
 //! Answers as streams of messages.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use futures::stream::{self, BoxStream, StreamExt};
@@ -11,7 +12,7 @@ use super::arrow_stream::ArrowStream;
 use super::proto::{self, query_response::Part};
 use super::status::status_of;
 use crate::error::{Error, ErrorKind};
-use crate::model::{QueryValue, StepGrid, TimestampMs};
+use crate::model::{Held, QueryValue, StepGrid, TimestampMs};
 use crate::query::QueryResult;
 use crate::runtime::CpuPool;
 use crate::serve::http::{Notes, Timings};
@@ -41,7 +42,7 @@ pub(super) fn query_answer(
     let notes = Notes::new(&result.annotations, query);
     let (sender, receiver) = mpsc::channel(MESSAGES_WAITING_MAX);
     let task = cpu.spawn(async move {
-        let series_returned = write_value(&sender, time, result.value).await?;
+        let series_returned = write_value(&sender, time, result.value, result.held).await?;
         let stats = proto::QueryStats {
             samples_loaded: result.samples_loaded,
             series_returned,
@@ -76,6 +77,7 @@ async fn write_value(
     sender: &mpsc::Sender<proto::QueryResponse>,
     time: TimestampMs,
     value: QueryValue,
+    held: Vec<Held>,
 ) -> Result<u64, Error> {
     use proto::ValueKind;
     let header = |kind: ValueKind, grid: StepGrid| proto::QueryHeader {
@@ -114,7 +116,11 @@ async fn write_value(
     let mut row_count = 0;
     let mut stream = ArrowStream::try_new(&schema)?;
     send_pieces(sender, &mut stream).await?;
-    for batch in batches {
+    // There may be more tables than guards, where some share memory: the guards then go with the last ones.
+    let mut held = VecDeque::from(held);
+    let table_count = batches.len();
+    for (index, batch) in batches.into_iter().enumerate() {
+        held.drain(..held.len().saturating_sub(table_count - index));
         row_count += batch.num_rows() as u64;
         for part in ArrowStream::cut(&batch) {
             stream.write(&part)?;

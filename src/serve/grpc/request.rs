@@ -1,6 +1,6 @@
 //! What a client asks, checked and in the words of the model.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::HeaderMap;
 
@@ -50,6 +50,7 @@ pub(super) fn query_options(
     let lookback_ms = options.and_then(|options| options.lookback_ms).filter(|lookback_ms| *lookback_ms > 0);
     QueryOptions {
         mode: None,
+        asked_at: Some(Instant::now()),
         timeout: asked.into_iter().chain(call_timeout(headers)).min(),
         lookback: lookback_ms.map(DurationMs),
         proxied_headers: proxied_headers(api, headers),

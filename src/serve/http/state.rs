@@ -106,6 +106,7 @@ impl ApiState {
         let config = ConfigStatus { yaml: String::new(), last_load_succeeded: true, loaded_at: now };
         let query_slots =
             options.queries_max.map(|most| Arc::new(Semaphore::new(most.clamp(1, Semaphore::MAX_PERMITS))));
+        options.metrics.queries_limited(options.queries_max);
         Self(Arc::new(Shared {
             engine: ArcSwap::from_pointee(engine),
             config: ArcSwap::from_pointee(config),

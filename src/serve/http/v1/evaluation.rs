@@ -54,7 +54,8 @@ pub(super) fn query_options(state: &ApiState, headers: &HeaderMap, form: &Form) 
             Some(read.map_err(in_parameter("mode"))?)
         }
     };
-    Ok(QueryOptions { timeout, lookback, proxied_headers: proxied_headers(state, headers), mode })
+    let asked_at = Some(Instant::now());
+    Ok(QueryOptions { timeout, asked_at, lookback, proxied_headers: proxied_headers(state, headers), mode })
 }
 
 /// Waits for work that knows its own deadline, and a little longer.
@@ -87,7 +88,8 @@ pub(in crate::serve) struct Evaluation<F> {
     pub(in crate::serve) start: F,
 }
 
-/// Waits for a slot, evaluates on the cpu pool, then runs `finish` there, too. Dropping the future aborts the query.
+/// Waits for a slot, evaluates on the cpu pool, then runs `finish` there, too. Dropping the future aborts the query, or takes
+/// it out of the queue. Slots are given in the order in which they were asked for; the wait counts against the timeout.
 ///
 /// Errors about the query text are said to be about parameter `query`, as Prometheus says it.
 pub(in crate::serve) async fn evaluate<F, Fut, T>(
@@ -138,18 +140,21 @@ where
         ),
     };
     let start = evaluation.start;
+    let metrics = Arc::clone(&state.options().metrics);
     let task = state.cpu().spawn(async move {
         let started_at = Instant::now();
+        metrics.query_queued(started_at - asked_at);
         let result = start(engine).await.map_err(|error| match error.kind() {
             ErrorKind::BadData => in_parameter("query")(error),
             _ => error,
         })?;
         let timings = Timings { queued: started_at - asked_at, evaluated: started_at.elapsed() };
+        metrics.query_evaluated(timings.evaluated);
         let samples_loaded = result.samples_loaded;
         let finished = finish(result, timings);
         // The slot covers the result, too, as long as it is being put into words.
         drop(slot);
         Ok((finished, samples_loaded))
     });
-    within_deadline(timeout, task).await
+    within_deadline(timeout.saturating_sub(asked_at.elapsed()), task).await
 }

@@ -1,5 +1,6 @@
 //! `/api/v1/query` and `/api/v1/query_range`.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -14,6 +15,7 @@ use tokio::sync::mpsc;
 use super::evaluation::{Evaluation, Timings, evaluate, now, query_options};
 use crate::encode::{QueryResponseChunks, encode_query_response};
 use crate::error::Error;
+use crate::model::Held;
 use crate::query::{QueryEngine, QueryResult};
 use crate::runtime::CpuPool;
 use crate::serve::http::params::{Form, parse_grid, parse_limit, parse_optional_time};
@@ -76,7 +78,8 @@ impl Writing {
     fn body(self, result: QueryResult, timings: Timings) -> Result<Body, Error> {
         let Notes { warnings, infos } = Notes::new(&result.annotations, &self.query);
         let stats = if self.with_stats { Some(stats_of(&result, timings)?) } else { None };
-        let mut chunks = encode_query_response(result.value, &warnings, &infos, stats.as_deref(), self.limit)?;
+        let chunks = encode_query_response(result.value, &warnings, &infos, stats.as_deref(), self.limit)?;
+        let mut chunks = CountedChunks { chunks, held: result.held.into() };
         let first = chunks.next().unwrap_or_default();
         let Some(second) = chunks.next() else {
             return Ok(Body::from(first));
@@ -88,8 +91,25 @@ impl Writing {
     }
 }
 
+/// The chunks of a body, with the guards of the tables that are not written yet.
+struct CountedChunks {
+    chunks: QueryResponseChunks,
+    held: VecDeque<Held>,
+}
+
+impl Iterator for CountedChunks {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        let chunk = self.chunks.next();
+        let written = self.held.len().saturating_sub(self.chunks.tables_left());
+        self.held.drain(..written);
+        chunk
+    }
+}
+
 /// Should the encoder panic, [`Chunk::End`] is not sent, and the client sees a broken transfer.
-async fn send_chunks(sender: mpsc::Sender<Chunk>, begun: [Bytes; 2], rest: QueryResponseChunks) {
+async fn send_chunks(sender: mpsc::Sender<Chunk>, begun: [Bytes; 2], rest: CountedChunks) {
     let chunks = begun.into_iter().chain(rest).map(Chunk::Data).chain([Chunk::End]);
     for chunk in chunks {
         if sender.send(chunk).await.is_err() {
@@ -108,7 +128,7 @@ fn stats_of(result: &QueryResult, timings: Timings) -> Result<Box<RawValue>, Err
             "execQueueTime": queued.as_secs_f64(),
             "execTotalTime": (queued + evaluated).as_secs_f64(),
         },
-        "samples": { "totalQueryableSamples": result.samples_loaded },
+        "samples": { "totalQueryableSamples": result.samples_loaded, "peakSamples": result.peak_samples },
     });
     to_raw_value(&stats).map_err(|error| Error::internal(format!("cannot print the statistics: {error}")))
 }
