@@ -41,14 +41,14 @@ pub static SERVER_GROUP_KEYS: KeyTable = KeyTable {
             name: "metrics_relabel_configs",
             form: "list of sections",
             default: "empty",
-            about: "Rules over the labels of every returned series. Queries ask for the labels as they are after the rules.",
+            about: "Rules over the labels of every returned series, behind the added labels. Queries, label names, values and series are asked for the labels as they are after the rules. Series that become the same are merged as replicas are, also within one server: drop a replica label to join a pair.",
             example: "metrics_relabel_configs: [{action: labeldrop, source_label: replica}]",
         },
         Key {
             name: "inject_matchers",
             form: "list of matchers",
             default: "empty",
-            about: "Added to every selector that is sent, without braces: the group shows only series that match.",
+            about: "Added to every selector that is sent, without braces: the group shows only series that match, as they are stored. Metadata of metrics (type, help, unit) has no labels and is not restricted.",
             example: "inject_matchers: ['cluster=\"A\"']",
         },
         Key {

@@ -27,6 +27,7 @@ mod series_stream;
 mod staleness;
 mod step_grid;
 mod steps_table;
+mod stream_order;
 mod table_size;
 mod timestamp;
 
@@ -67,5 +68,6 @@ pub use series_stream::SeriesStream;
 pub use staleness::{STALE_MARKER_BITS, is_stale, stale_marker};
 pub use step_grid::StepGrid;
 pub use steps_table::{StepCells, StepsTable, StepsTableBuilder};
+pub use stream_order::StreamOrder;
 pub use table_size::TableSize;
 pub use timestamp::TimestampMs;

@@ -7,7 +7,8 @@ use std::time::Instant;
 use arrow::record_batch::RecordBatch;
 
 use super::{
-    AnnotationSink, Held, PartEvaluations, ProcessBudget, QueryBudget, QueryLimits, QuerySlots, TableSize, TimestampMs,
+    AnnotationSink, Held, PartEvaluations, ProcessBudget, QueryBudget, QueryLimits, QuerySlots, StreamOrder, TableSize,
+    TimestampMs,
 };
 use crate::error::Error;
 
@@ -24,6 +25,8 @@ pub struct QueryContext {
     pub proxied_headers: Arc<[(String, String)]>,
     /// Whether it holds places at targets.
     pub slots: QuerySlots,
+    /// Whether streams may be taken to be sorted.
+    pub stream_order: StreamOrder,
     samples_loaded: Arc<AtomicU64>,
     budget: Arc<QueryBudget>,
     /// Who evaluated what.
@@ -44,6 +47,7 @@ impl QueryContext {
             deadline,
             proxied_headers: Arc::from([]),
             slots: QuerySlots::default(),
+            stream_order: StreamOrder::default(),
             samples_loaded: Arc::default(),
             budget: Arc::new(QueryBudget::new(limits, Arc::clone(process))),
             part_evaluations: PartEvaluations::default(),

@@ -16,7 +16,7 @@ use super::session::{Rules, physical_planner, session_state};
 use crate::error::{Error, ErrorKind};
 use crate::model::{
     Annotation, DurationMs, EvaluationMode, Held, PartEvaluation, ProcessBudget, QueryContext, QueryLimits, QueryValue,
-    StepGrid, TimestampMs,
+    StepGrid, StreamOrder, TimestampMs,
 };
 use crate::promql::{PlanOptions, PlannedQuery, PlannedValue, plan_query};
 use crate::scan::SeriesSource;
@@ -214,8 +214,25 @@ impl QueryEngine {
 
     async fn run(&self, query: &str, evaluation: Evaluation, options: &QueryOptions) -> Result<QueryResult, Error> {
         let context = self.context(options);
-        let planned = self.plan(query, evaluation, options, &context)?;
-        let work = self.execute(planned, matches!(evaluation, Evaluation::Instant(_)), &context);
+        let result = self.run_in(query, evaluation, options, &context).await;
+        if result.is_ok() || !context.stream_order.is_broken() {
+            return result;
+        }
+        let mut again = self.context(options);
+        again.deadline = context.deadline;
+        again.stream_order = StreamOrder::distrusted();
+        self.run_in(query, evaluation, options, &again).await
+    }
+
+    async fn run_in(
+        &self,
+        query: &str,
+        evaluation: Evaluation,
+        options: &QueryOptions,
+        context: &QueryContext,
+    ) -> Result<QueryResult, Error> {
+        let planned = self.plan(query, evaluation, options, context)?;
+        let work = self.execute(planned, matches!(evaluation, Evaluation::Instant(_)), context);
         let (value, held) = match context.deadline {
             None => work.await?,
             Some(deadline) => tokio::time::timeout_at(deadline.into(), work)

@@ -3,24 +3,25 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use arrow::record_batch::RecordBatch;
 use futures::future::{BoxFuture, FutureExt, try_join_all};
 use futures::stream::{self, StreamExt};
 
-use super::added_labels::AddedLabels;
 use super::coverage::{Covered, TimeRanges};
 use super::covered_downstream::CoveredDownstream;
 use super::fanout::{FailurePolicy, FanOut, GroupName};
 use super::replica_streams::ReplicaScan;
+use super::rewrite::{AskedValues, Rewrites, RoutedMetadata};
+use super::rewritten_stream::Rewriting;
 use crate::config::ServerGroupConfig;
 use crate::downstream::{Downstream, HttpClient, SampleTimes, TargetDownstream, TargetUrl};
 use crate::error::Error;
-use crate::merge::{MergePolicy, TableForm, sort_replica, unite_label_sets, unite_metadata, unite_names};
+use crate::merge::{MergePolicy, TableForm, unite_label_sets, unite_metadata, unite_names};
 use crate::model::{
-    Annotation, AnnotationSink, Held, Labels, MetadataRequest, MetricMetadata, QueryContext, SelectForm, SelectRequest,
-    SeriesStream, TimestampMs, held_tables,
+    Annotation, AnnotationSink, Labels, METRIC_NAME, MetadataRequest, MetricMetadata, QueryContext, SelectForm,
+    SelectRequest, SeriesStream, TimestampMs,
 };
 
 /// What Prometheus warns of when there was more than the limit of a request.
@@ -35,8 +36,8 @@ pub struct GroupTarget {
     pub downstream: Arc<dyn Downstream>,
 }
 
-/// Targets that hold the same data, and how they are asked and merged. Targets that add different labels hold different
-/// data: they are different buckets, and each bucket must answer.
+/// Targets that hold the same data, and how they are asked and merged. Targets whose series get different labels hold
+/// different data: they are different buckets, and each bucket must answer.
 #[derive(Debug)]
 pub struct ServerGroup {
     name: GroupName,
@@ -50,10 +51,14 @@ pub struct ServerGroup {
 /// Replicas of each other.
 #[derive(Debug)]
 pub(super) struct Bucket {
-    pub(super) added: AddedLabels,
+    pub(super) rewrites: Rewrites,
+    /// Of each replica, what it adds to its series before any rule.
+    added: Vec<Labels>,
     replicas: Vec<Arc<dyn Downstream>>,
     /// Whether someone else may hold the same series, so that it matters whose sample is newer.
     sample_times: SampleTimes,
+    /// Has it happened that stored labels were overwritten so that the order of series broke?
+    breaks_order: Arc<AtomicBool>,
 }
 
 impl ServerGroup {
@@ -82,13 +87,20 @@ impl ServerGroup {
             if let Some(ranges) = &ranges {
                 target.downstream = Arc::new(CoveredDownstream::new(target.downstream, ranges.clone()));
             }
-            let added = AddedLabels::new(&target.labels, &config.labels);
-            match buckets.iter_mut().find(|bucket| bucket.added == added) {
-                Some(bucket) => bucket.replicas.push(target.downstream),
-                None => {
-                    let replicas = vec![target.downstream];
-                    buckets.push(Bucket { added, replicas, sample_times: SampleTimes::Needed });
+            let added = Rewrites::added_labels(&target.labels, config);
+            let rewrites = Rewrites::new(&added, config);
+            match buckets.iter_mut().find(|bucket| bucket.rewrites.is_same(&rewrites)) {
+                Some(bucket) => {
+                    bucket.added.push(added);
+                    bucket.replicas.push(target.downstream);
                 }
+                None => buckets.push(Bucket {
+                    rewrites,
+                    added: vec![added],
+                    replicas: vec![target.downstream],
+                    sample_times: SampleTimes::Needed,
+                    breaks_order: Arc::default(),
+                }),
             }
         }
         // promxy lets ignore_error win where both are set.
@@ -125,7 +137,7 @@ impl ServerGroup {
     pub fn targets(&self) -> impl Iterator<Item = (&Labels, &TargetUrl)> {
         self.buckets
             .iter()
-            .flat_map(|bucket| bucket.replicas.iter().map(|replica| (bucket.added.labels(), replica.url())))
+            .flat_map(|bucket| bucket.added.iter().zip(bucket.replicas.iter().map(|replica| replica.url())))
     }
 
     /// Is every target known to hand out raw samples?
@@ -159,10 +171,24 @@ impl ServerGroup {
             context.annotations.add(Annotation::warning(format!("{} has no targets", self.name)));
             return stream::empty().boxed();
         };
-        let matchers = match bucket.added.route(&request.matchers) {
-            Ok(Some(matchers)) => matchers,
+        let route = match bucket.rewrites.route(&request.matchers) {
+            Ok(Some(route)) => route,
             Ok(None) => return stream::empty().boxed(),
             Err(error) => return stream::iter([Err(error)]).boxed(),
+        };
+        let matchers = route.matchers.clone();
+        let form = match request.form {
+            SelectForm::Samples { .. } => TableForm::Samples,
+            SelectForm::Steps { grid, .. } => TableForm::TimedSteps { step_count: grid.step_count() },
+        };
+        let rewriting = Rewriting {
+            group: self.name.clone(),
+            rewrites: bucket.rewrites.clone(),
+            route,
+            form,
+            policy: self.merge_policy,
+            breaks_order: Arc::clone(&bucket.breaks_order),
+            context: context.clone(),
         };
         let scan = ReplicaScan {
             group: self.name.clone(),
@@ -172,26 +198,12 @@ impl ServerGroup {
             merge_policy: self.merge_policy,
             request: Arc::new(SelectRequest { matchers, form: request.form.clone() }),
             sample_times: match bucket.sample_times {
-                SampleTimes::Needed => SampleTimes::Needed,
-                SampleTimes::StepTimes => sample_times,
+                SampleTimes::StepTimes if !rewriting.may_merge() => sample_times,
+                _ => SampleTimes::Needed,
             },
             context: context.clone(),
         };
-        let merged = scan.start();
-        if bucket.added.labels().is_empty() {
-            return merged;
-        }
-        let form = match request.form {
-            SelectForm::Samples { .. } => TableForm::Samples,
-            SelectForm::Steps { grid, .. } => TableForm::TimedSteps { step_count: grid.step_count() },
-        };
-        let labelled = with_added_labels(merged, bucket.added.clone(), form, context.clone());
-        stream::once(labelled)
-            .flat_map(|tables| match tables {
-                Ok(tables) => held_tables(tables).boxed(),
-                Err(error) => stream::iter([Err(error)]).boxed(),
-            })
-            .boxed()
+        rewriting.apply(scan.start())
     }
 
     /// How many buckets there are; each holds other data.
@@ -199,33 +211,35 @@ impl ServerGroup {
         self.buckets.len()
     }
 
-    /// What a bucket is called in plans: the group's name, and where it has several buckets, the labels that it adds.
+    /// What a bucket is called in plans: the group's name, and where it has several buckets, the labels that all its series
+    /// have.
     pub fn bucket_name(&self, bucket: usize) -> String {
         match self.buckets.get(bucket) {
-            Some(bucket) if self.buckets.len() > 1 => format!("{}{}", self.name(), bucket.added.labels()),
+            Some(bucket) if self.buckets.len() > 1 => format!("{}{}", self.name(), bucket.rewrites.fixed_labels()),
             _ => self.name(),
         }
     }
 
-    /// Label names, sorted, unique; with the added ones where there is any series.
+    /// Label names of the answer's series, sorted, unique.
     pub async fn label_names(&self, request: &MetadataRequest, context: &QueryContext) -> Result<Vec<String>, Error> {
         let asked = self.buckets.iter().map(|bucket| async move {
-            let Some(request) = bucket.added.route_metadata(request)?.map(Arc::new) else { return Ok(Vec::new()) };
+            let Some(routed) = bucket.rewrites.route_metadata(request)? else { return Ok(Vec::new()) };
+            if routed.is_wider {
+                let sets = self.series_of(bucket, routed, context).await?;
+                return Ok(unite_names(sets.iter().map(|set| set.iter().map(|(name, _)| name.to_owned()).collect())));
+            }
+            let request = Arc::new(routed.request);
             let answers = self.ask_bucket(bucket, context, move |replica, context| {
                 let request = Arc::clone(&request);
                 async move { replica.label_names(&request, &context).await }
             });
-            let mut names = unite_names(answers.await?);
-            if !names.is_empty() {
-                names.extend(bucket.added.labels().iter().map(|(name, _)| name.to_owned()));
-            }
-            Ok(names)
+            Ok(bucket.rewrites.rewrite_names(unite_names(answers.await?)))
         });
         Ok(unite_names(self.all(context, asked).await?))
     }
 
-    /// Values of one label, sorted, unique. Of an added label it is the added value where there is any series: stored values
-    /// of that name never show.
+    /// Values of one label of the answer's series, sorted, unique. Of an added label it is the added value where there is any
+    /// series: stored values of that name never show.
     pub async fn label_values(
         &self,
         name: &str,
@@ -233,50 +247,94 @@ impl ServerGroup {
         context: &QueryContext,
     ) -> Result<Vec<String>, Error> {
         let asked = self.buckets.iter().map(|bucket| async move {
-            let Some(mut request) = bucket.added.route_metadata(request)? else { return Ok(Vec::new()) };
-            let added_value = bucket.added.labels().get(name);
-            let mut own_context = context.clone();
-            if added_value.is_some() {
-                request.limit = Some(1);
-                own_context.annotations = AnnotationSink::default();
+            let Some(routed) = bucket.rewrites.route_metadata(request)? else { return Ok(Vec::new()) };
+            let asked_values = bucket.rewrites.route_values(name);
+            if routed.is_wider && asked_values != AskedValues::None {
+                let sets = self.series_of(bucket, routed, context).await?;
+                return Ok(sets.iter().filter_map(|set| set.get(name).map(str::to_owned)).collect());
             }
-            // Whether there is any series shows in the values of a label that all have.
-            let asked_name: Arc<str> = Arc::from(if added_value.is_some() { "__name__" } else { name });
-            let request = Arc::new(request);
-            let answers = self.ask_bucket(bucket, &own_context, move |replica, context| {
-                let (request, asked_name) = (Arc::clone(&request), Arc::clone(&asked_name));
-                async move { replica.label_values(&asked_name, &request, &context).await }
-            });
-            let answers = answers.await;
-            if added_value.is_some() {
-                // That there was more than the one value that we asked for concerns nobody.
-                let others = own_context.annotations.snapshot().into_iter().filter(|noted| noted.text != TRUNCATED);
-                others.for_each(|noted| context.annotations.add(noted));
+            match asked_values {
+                AskedValues::None => Ok(Vec::new()),
+                AskedValues::Fixed(value) => {
+                    let is_there = self.has_series(bucket, routed.request, context).await?;
+                    Ok(is_there.then_some(value).into_iter().collect())
+                }
+                AskedValues::Of(stored) => {
+                    let values = self.stored_values(bucket, &stored, routed.request, context).await?;
+                    Ok(values.into_iter().map(|value| bucket.rewrites.rewrite_value(name, value)).collect())
+                }
             }
-            let values = unite_names(answers?);
-            Ok(match added_value {
-                Some(added) if !values.is_empty() => vec![added.to_owned()],
-                _ => values,
-            })
         });
         Ok(unite_names(self.all(context, asked).await?))
     }
 
-    /// Label sets, sorted, unique, with the added labels.
+    async fn stored_values(
+        &self,
+        bucket: &Bucket,
+        name: &str,
+        request: MetadataRequest,
+        context: &QueryContext,
+    ) -> Result<Vec<String>, Error> {
+        let (request, name) = (Arc::new(request), Arc::<str>::from(name));
+        let answers = self.ask_bucket(bucket, context, move |replica, context| {
+            let (request, name) = (Arc::clone(&request), Arc::clone(&name));
+            async move { replica.label_values(&name, &request, &context).await }
+        });
+        Ok(unite_names(answers.await?))
+    }
+
+    /// Is there any series? That shows in the values of a label that all have.
+    async fn has_series(
+        &self,
+        bucket: &Bucket,
+        request: MetadataRequest,
+        context: &QueryContext,
+    ) -> Result<bool, Error> {
+        let mut own_context = context.clone();
+        own_context.annotations = AnnotationSink::default();
+        let request = MetadataRequest { limit: Some(1), ..request };
+        let values = self.stored_values(bucket, METRIC_NAME, request, &own_context).await;
+        // That there was more than the one value that we asked for concerns nobody.
+        let others = own_context.annotations.snapshot().into_iter().filter(|noted| noted.text != TRUNCATED);
+        others.for_each(|noted| context.annotations.add(noted));
+        Ok(!values?.is_empty())
+    }
+
+    /// Label sets of the answer's series, sorted, unique.
     pub async fn series(&self, request: &MetadataRequest, context: &QueryContext) -> Result<Vec<Labels>, Error> {
         let asked = self.buckets.iter().map(|bucket| async move {
-            let Some(request) = bucket.added.route_metadata(request)?.map(Arc::new) else { return Ok(Vec::new()) };
-            let answers = self.ask_bucket(bucket, context, move |replica, context| {
-                let request = Arc::clone(&request);
-                async move { replica.series(&request, &context).await }
-            });
-            let sets = unite_label_sets(answers.await?);
-            Ok(sets.iter().map(|labels| bucket.added.add_to_labels(labels)).collect())
+            match bucket.rewrites.route_metadata(request)? {
+                Some(routed) => self.series_of(bucket, routed, context).await,
+                None => Ok(Vec::new()),
+            }
         });
         Ok(unite_label_sets(self.all(context, asked).await?))
     }
 
-    /// Metadata by metric name. Labels play no part in it.
+    /// Label sets of the answer, in any order.
+    async fn series_of(
+        &self,
+        bucket: &Bucket,
+        routed: RoutedMetadata,
+        context: &QueryContext,
+    ) -> Result<Vec<Labels>, Error> {
+        let request = Arc::new(routed.request);
+        let answers = self.ask_bucket(bucket, context, move |replica, context| {
+            let request = Arc::clone(&request);
+            async move { replica.series(&request, &context).await }
+        });
+        let stored = unite_label_sets(answers.await?);
+        let mut sets: Vec<Labels> = stored.iter().map(|labels| bucket.rewrites.rewrite_labels(labels)).collect();
+        if let Some(selectors) = routed.recheck {
+            sets.retain(|set| {
+                let encoded = set.encode();
+                selectors.iter().any(|matchers| matchers.match_labels(encoded.as_ref()))
+            });
+        }
+        Ok(sets)
+    }
+
+    /// Metadata by metric name. Labels play no part in it: neither do `inject_matchers`.
     pub async fn metric_metadata(
         &self,
         metric: Option<&str>,
@@ -328,23 +386,4 @@ impl ServerGroup {
         }
         try_join_all(asked).await
     }
-}
-
-/// All tables with the labels on them, sorted again.
-async fn with_added_labels(
-    mut merged: SeriesStream,
-    added: AddedLabels,
-    form: TableForm,
-    context: QueryContext,
-) -> Result<Vec<(RecordBatch, Held)>, Error> {
-    let mut batches = Vec::new();
-    let mut held = Vec::new();
-    while let Some(table) = merged.next().await {
-        let table = added.add_to_table(table?)?;
-        held.push(context.hold_table(&table)?);
-        batches.push(table);
-    }
-    let sorted = sort_replica(form, batches)?;
-    drop(held);
-    sorted.into_iter().map(|table| Ok((table.clone(), context.hold_table(&table)?))).collect()
 }

@@ -3,18 +3,18 @@
 //! | file | what it does |
 //! |---|---|
 //! | `group.rs` | one group: its buckets of replicas, and every kind of question put to them |
-//! | `added_labels.rs` | the labels of a group: put on answers, taken off questions |
 //! | `coverage.rs` | when a group has samples: what of a question it can answer |
 //! | `covered_downstream.rs` | a server that is asked only for that |
+//! | `rewrite/` | added labels, relabel rules, injected matchers: what they change in questions and answers |
 //! | `fanout.rs` | asks all replicas of a bucket; failures, stragglers |
 //! | `replica_streams.rs` | reads the replicas of a bucket for a selector, and merges them while they answer |
+//! | `rewritten_stream.rs` | the merged series with the labels of the answer, sorted again |
 //! | `look_back.rs` | raw samples as what a plain selector sees at each step |
 //! | `replica_health.rs` | whether a replica is worth waiting for, and how long |
 //! | `target_slots.rs` | how many streamed answers a target serves at a time |
 //! | `evaluation.rs` | expressions that servers evaluate: what is asked, what comes back |
 //! | `set.rs` | all groups; questions about series over all of them |
 
-mod added_labels;
 mod coverage;
 mod covered_downstream;
 mod evaluation;
@@ -23,8 +23,8 @@ mod group;
 mod look_back;
 mod replica_health;
 mod replica_streams;
-#[allow(dead_code, unused_imports)]
 mod rewrite;
+mod rewritten_stream;
 mod set;
 mod target_slots;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures::future::try_join_all;
 
 use super::ServerGroup;
-use super::added_labels::AddedLabels;
+use super::rewrite::Rewrites;
 use crate::config::PromxyConfig;
 use crate::error::Error;
 use crate::merge::{unite_label_sets, unite_metadata, unite_names};
@@ -28,14 +28,14 @@ impl ServerGroupSet {
 
     /// A set of the given groups.
     pub fn from_groups(mut groups: Vec<ServerGroup>) -> Self {
-        let all: Vec<Vec<AddedLabels>> =
-            groups.iter().map(|group| group.buckets().iter().map(|bucket| bucket.added.clone()).collect()).collect();
+        let all: Vec<Vec<Rewrites>> =
+            groups.iter().map(|group| group.buckets().iter().map(|bucket| bucket.rewrites.clone()).collect()).collect();
         for (at, group) in groups.iter_mut().enumerate() {
-            for (bucket, added) in all[at].iter().enumerate() {
+            for (bucket, rewrites) in all[at].iter().enumerate() {
                 let is_self = |group: usize, other: usize| (group, other) == (at, bucket);
                 let is_distinct = all.iter().enumerate().all(|(group, buckets)| {
                     let mut others = buckets.iter().enumerate().filter(|(other, _)| !is_self(group, *other));
-                    others.all(|(_, other)| added.is_distinct_from(other))
+                    others.all(|(_, other)| rewrites.is_distinct_from(other))
                 });
                 group.set_distinct(bucket, is_distinct);
             }

@@ -12,7 +12,6 @@
 //! refused with a reason, and whoever asked evaluates it here.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use arrow::array::{Array, BinaryBuilder};
 use arrow::record_batch::RecordBatch;

@@ -16,6 +16,7 @@
 //! Where there are rules, an answer is checked again with the matchers that were asked for, so that whatever cannot be turned
 //! round exactly may be asked for too widely.
 
+#[allow(dead_code, reason = "asked by the pushdown of expressions")]
 mod expression;
 mod label_origins;
 mod reorder;
@@ -29,7 +30,8 @@ use crate::config::{MetricsRelabel, MetricsRelabelAction, ServerGroupConfig};
 use crate::model::{Labels, LabelsBuilder, Matcher};
 use label_origins::{LabelOrigins, Origin};
 
-pub(super) use expression::{PushedExpression, PushedLabels};
+#[allow(unused_imports, reason = "asked by the pushdown of expressions")]
+pub(super) use expression::{Pushed, PushedExpression, PushedLabels};
 pub(super) use reorder::{Reorder, ReorderError};
 pub(super) use route::{AskedValues, Route, RoutedMetadata};
 
@@ -42,13 +44,18 @@ pub(super) struct Rewrites {
 }
 
 impl Rewrites {
-    /// Of a target with labels of its own; the group's go over them.
-    pub(super) fn new(target: &Labels, config: &ServerGroupConfig) -> Self {
+    /// The labels that a target adds to its series: its own, and the group's over them.
+    pub(super) fn added_labels(target: &Labels, config: &ServerGroupConfig) -> Labels {
         let mut added = LabelsBuilder::from(target);
         for (name, value) in config.labels.iter() {
             added.set(name, value);
         }
-        let origins = LabelOrigins::new(&added.finish(), &config.metrics_relabel_configs);
+        added.finish()
+    }
+
+    /// The rewrites of a target that adds these labels.
+    pub(super) fn new(added: &Labels, config: &ServerGroupConfig) -> Self {
+        let origins = LabelOrigins::new(added, &config.metrics_relabel_configs);
         Self {
             origins: Arc::new(origins),
             has_rules: !config.metrics_relabel_configs.is_empty(),
@@ -64,6 +71,19 @@ impl Rewrites {
     /// Can no series of one be a series of the other? So it is if a label has one fixed value here and another there.
     pub(super) fn is_distinct_from(&self, other: &Self) -> bool {
         self.origins.is_distinct_from(&other.origins)
+    }
+
+    /// Does any series get other labels than it is stored with, or is any left out?
+    pub(super) fn changes_answers(&self) -> bool {
+        self.has_rules || !self.origins.is_identity()
+    }
+
+    /// The labels that all series of the answer have, with one value each.
+    pub(super) fn fixed_labels(&self) -> Labels {
+        Labels::from_pairs(self.origins.iter().filter_map(|(name, origin)| match origin {
+            Origin::Fixed(value) => Some((name, value.as_str())),
+            Origin::Stored(_) => None,
+        }))
     }
 
     /// May a sorted stream go through [`Reorder`]? Added labels keep the order but for prefixes; relabel rules keep nothing.
@@ -98,13 +118,14 @@ pub(super) mod tests {
             inject_matchers: injected.to_vec(),
             ..ServerGroupConfig::default()
         };
-        Rewrites::new(&Labels::default(), &config)
+        Rewrites::new(&config.labels, &config)
     }
 
     #[test]
     fn a_groups_labels_go_over_those_of_its_targets() {
         let config = ServerGroupConfig { labels: labels("b=2"), ..ServerGroupConfig::default() };
-        let rewrites = Rewrites::new(&labels("a=1 b=1"), &config);
+        let rewrites = Rewrites::new(&Rewrites::added_labels(&labels("a=1 b=1"), &config), &config);
+        assert_eq!(rewrites.fixed_labels(), labels("a=1 b=2"));
         let stored = labels("__name__=up a=old");
         assert_eq!(rewrites.rewrite_labels(&stored), labels("__name__=up a=1 b=2"));
     }

@@ -268,7 +268,7 @@ mod tests {
         ) {
             let sets: Vec<Labels> = sets.into_iter().collect();
             let config = crate::config::ServerGroupConfig { labels: added, ..Default::default() };
-            let own = Rewrites::new(&Labels::default(), &config);
+            let own = Rewrites::new(&config.labels, &config);
             let mut expected: Vec<(Labels, i64)> =
                 sets.iter().enumerate().map(|(number, set)| (own.rewrite_labels(set), number as i64)).collect();
             expected.sort();
@@ -284,7 +284,7 @@ mod tests {
         ) {
             let sets: Vec<Labels> = sets.into_iter().collect();
             let config = crate::config::ServerGroupConfig { labels: added, ..Default::default() };
-            let own = Rewrites::new(&Labels::default(), &config);
+            let own = Rewrites::new(&config.labels, &config);
             let Ok(sorted) = reorder(&own, batches(&sets, rows_max)) else { return Ok(()) };
             let rows = rows(&sorted);
             prop_assert_eq!(rows.len(), sets.len());

@@ -1,4 +1,4 @@
-//! The label sets of whole tables.
+//! The label sets of whole tables of samples or of steps.
 
 use std::sync::Arc;
 
@@ -11,18 +11,11 @@ use crate::error::Error;
 use crate::model::{COLUMN_LABELS, CompiledMatchers, EncodedLabelsBuilder, LabelsRef};
 
 impl Rewrites {
-    /// A table with the label sets of the answer: samples, sparse steps, steps. Without the rows that do not match what was
-    /// asked for. The others keep their order, which need not be sorted any more, and several may have become the same series.
-    pub(in super::super) fn rewrite_table(&self, table: RecordBatch, route: &Route) -> Result<RecordBatch, Error> {
-        let table = self.with_new_labels(table)?;
-        match &route.recheck {
-            Some(recheck) => keep_matching(table, recheck),
-            None => Ok(table),
-        }
-    }
-
-    /// All tables of one server. One list, unless series of that server have become the same: then each list has every series
-    /// at most once, and the lists are to be merged as those of replicas. Rows that were pieces of one series stay in one list.
+    /// All tables of a bucket with the label sets of the answer, without the rows that do not match what was asked for. The
+    /// others keep their order, which need not be sorted any more.
+    ///
+    /// One list, unless several series have become the same: then each list has every series at most once, and the lists are to
+    /// be merged as those of replicas. Rows that were pieces of one series stay in one list.
     pub(in super::super) fn rewrite_answer(
         &self,
         tables: Vec<RecordBatch>,
@@ -83,14 +76,6 @@ pub(super) fn internal(error: impl std::fmt::Display) -> Error {
     Error::internal(format!("table from a downstream: {error}"))
 }
 
-fn keep_matching(table: RecordBatch, recheck: &CompiledMatchers) -> Result<RecordBatch, Error> {
-    let matching = matching_rows(&table, recheck)?;
-    if matching.true_count() == table.num_rows() {
-        return Ok(table);
-    }
-    filter_record_batch(&table, &matching).map_err(internal)
-}
-
 fn matching_rows(table: &RecordBatch, recheck: &CompiledMatchers) -> Result<BooleanArray, Error> {
     let labels = labels_of(table)?;
     Ok(labels.iter().map(|bytes| bytes.map(|bytes| recheck.match_labels(LabelsRef::new(bytes)))).collect())
@@ -133,7 +118,6 @@ mod tests {
     use super::super::label_origins::tests::labels;
     use super::super::tests::rewrites;
     use super::*;
-    use crate::merge::{SparseStepsBuilder, sparse_steps_at_step_times};
     use crate::model::{Labels, MatchOp, Matcher, SamplesTable, SamplesTableBuilder, StepsTableBuilder};
 
     /// One row a label set; its sample is its number.
@@ -159,17 +143,22 @@ mod tests {
         rewrites.route(matchers).expect("good patterns").expect("may match")
     }
 
+    /// Where nothing becomes the same.
+    fn rewritten(rewrites: &Rewrites, tables: Vec<RecordBatch>, matchers: &[Matcher]) -> Vec<RecordBatch> {
+        let lists = rewrites.rewrite_answer(tables, &route(rewrites, matchers)).expect("tables");
+        let [list] = lists.try_into().expect("one list");
+        list
+    }
+
     #[test]
     fn rows_get_the_labels_of_the_answer_and_those_that_do_not_match_go() {
         let own = rewrites("sg=eu", "lowercase a b", &[]);
-        let stored = table(&["a=A", "a=Bee", "c=1", "sg=old"]);
-        let all = own.rewrite_table(stored.clone(), &route(&own, &[])).expect("a table");
-        assert_eq!(
-            rows(&all),
-            expected(&[("a=A b=a sg=eu", 0), ("a=Bee b=bee sg=eu", 1), ("c=1 sg=eu", 2), ("sg=eu", 3)])
-        );
-        let some = route(&own, &[Matcher::new("b", MatchOp::Regex, "[^a].*")]);
-        assert_eq!(rows(&own.rewrite_table(stored, &some).expect("a table")), expected(&[("a=Bee b=bee sg=eu", 1)]));
+        let stored = table(&["a=A", "a=Bee", "c=1", "d=1 sg=old"]);
+        let all = rewritten(&own, vec![stored.clone()], &[]);
+        let every = expected(&[("a=A b=a sg=eu", 0), ("a=Bee b=bee sg=eu", 1), ("c=1 sg=eu", 2), ("d=1 sg=eu", 3)]);
+        assert_eq!(rows(&all[0]), every);
+        let some = rewritten(&own, vec![stored], &[Matcher::new("b", MatchOp::Regex, "[^a].*")]);
+        assert_eq!(rows(&some[0]), expected(&[("a=Bee b=bee sg=eu", 1)]));
     }
 
     #[test]
@@ -179,14 +168,10 @@ mod tests {
         let mut steps = StepsTableBuilder::timed(1);
         steps.push_timed_cell(Some((1.0, 1)));
         steps.finish_series(up.as_bytes());
-        let mut sparse = SparseStepsBuilder::default();
-        sparse.push_step(1, 1.0, 1);
-        sparse.finish_series(up.as_bytes());
-        let at_steps = sparse_steps_at_step_times(&table(&["__name__=up"])).expect("a samples table");
-        for table in [steps.finish(), sparse.finish(), at_steps] {
-            let rewritten = own.rewrite_table(table.clone(), &route(&own, &[])).expect("a table");
-            assert_eq!(labels_of(&rewritten).expect("labels").value(0), expected.as_bytes());
-            assert_eq!(rewritten.columns()[1..], table.columns()[1..]);
+        for table in [steps.finish(), table(&["__name__=up"])] {
+            let rewritten = rewritten(&own, vec![table.clone()], &[]);
+            assert_eq!(labels_of(&rewritten[0]).expect("labels").value(0), expected.as_bytes());
+            assert_eq!(rewritten[0].columns()[1..], table.columns()[1..]);
         }
     }
 
@@ -204,8 +189,7 @@ mod tests {
         let tables = vec![table(&["a=1 r=y", "a=2 r=x"]), table(&["a=3", "a=3"])];
         for (rules, first) in [("", "a=1 r=y"), ("labeldrop r", "a=1")] {
             let own = rewrites("", rules, &[]);
-            let lists = own.rewrite_answer(tables.clone(), &route(&own, &[])).expect("tables");
-            let [list] = lists.try_into().expect("one list");
+            let list = rewritten(&own, tables.clone(), &[]);
             assert_eq!(list.iter().map(RecordBatch::num_rows).collect::<Vec<_>>(), [2, 2]);
             assert_eq!(rows(&list[0])[0].0, labels(first));
         }

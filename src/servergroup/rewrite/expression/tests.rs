@@ -215,7 +215,7 @@ proptest! {
             metrics_relabel_configs: rules(&rule_texts),
             ..ServerGroupConfig::default()
         };
-        let own = Rewrites::new(&Labels::default(), &config);
+        let own = Rewrites::new(&config.labels, &config);
         let stored: Vec<(Labels, u8)> = sets.into_iter().collect();
         // Those that become the same are all selected or none of them is: any one of them will do.
         let answer: BTreeMap<Labels, u8> = stored.iter().map(|(set, value)| (own.rewrite_labels(set), *value)).collect();
