@@ -93,6 +93,16 @@ impl ApiClient {
         };
         Answered { answer, warnings, infos }
     }
+
+    /// How many requests a Prometheus has answered well at a path, by its own count.
+    pub async fn requests_of(&self, address: &str, path: &str) -> f64 {
+        let request = Request::get(format!("http://{address}/metrics")).body(Full::default()).expect("a valid request");
+        let response = self.0.request(request).await.expect("the server answers");
+        let body = response.into_body().collect().await.expect("a whole body").to_bytes();
+        let series = format!(r#"prometheus_http_requests_total{{code="200",handler="{path}"}} "#);
+        let text = String::from_utf8_lossy(&body);
+        text.lines().find_map(|line| line.strip_prefix(&series)).map_or(0.0, number)
+    }
 }
 
 fn answer_of(data: &Value) -> Answer {

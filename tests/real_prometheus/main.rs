@@ -16,6 +16,7 @@ mod questions;
 mod random;
 mod server;
 
+use std::fmt::Write as _;
 use std::io::Write;
 use std::time::Instant;
 
@@ -23,7 +24,7 @@ use api::{Answer, Answered, ApiClient, Question};
 use compare::{differences, different_texts};
 use data::{GROUPS, REPLICAS, World};
 use futures::StreamExt;
-use gateway::Gateway;
+use gateway::{Gateway, Leaf};
 use questions::Asked;
 use server::{Programs, PrometheusServer};
 
@@ -42,7 +43,7 @@ const ASKED_AGAIN: usize = 15;
 struct Stage {
     union: PrometheusServer,
     replicas: Vec<PrometheusServer>,
-    gateway: Gateway,
+    gateways: Vec<(Leaf, Gateway)>,
     /// Is it the version whose texts the gateway's are? Then errors, warnings and infos must be the same, too.
     speaks_alike: bool,
 }
@@ -53,31 +54,51 @@ impl Stage {
         let texts = (0..GROUPS.len()).flat_map(|group| (0..REPLICAS).map(move |replica| (group, replica)));
         std::thread::scope(|scope| {
             let world = &world;
-            let union = scope.spawn(|| PrometheusServer::start(programs, &world.text_of_union()));
+            let union = scope.spawn(|| PrometheusServer::start(programs, &world.text_of_union(), ""));
             let starting: Vec<_> = texts
                 .map(|(group, replica)| {
-                    scope.spawn(move || PrometheusServer::start(programs, &world.text_of_replica(group, replica)))
+                    scope.spawn(move || {
+                        // What tells replicas apart leaves a server by remote read, and must not reach an answer.
+                        let external_labels = format!("replica: r{replica}, rack: \"007\"");
+                        PrometheusServer::start(programs, &world.text_of_replica(group, replica), &external_labels)
+                    })
                 })
                 .collect();
             let replicas: Vec<PrometheusServer> =
                 starting.into_iter().map(|started| started.join().expect("a replica starts")).collect();
             let addresses: Vec<&str> = replicas.iter().map(PrometheusServer::address).collect();
-            let gateway = Gateway::start(&addresses, programs.features());
+            let gateways = [Leaf::FoundOut, Leaf::QueryApi]
+                .map(|leaf| (leaf, Gateway::start(&addresses, programs.features(), leaf)))
+                .into();
             let union = union.join().expect("the server of the union starts");
-            Self { union, replicas, gateway, speaks_alike: programs.version.contains("version 3.14.") }
+            Self { union, replicas, gateways, speaks_alike: programs.version.contains("version 3.14.") }
         })
     }
 
-    /// What the gateway answers otherwise than the server of the union; nothing, if all is well.
+    /// What the gateways answer otherwise than the server of the union; nothing, if all is well.
     async fn difference(&self, client: &ApiClient, asked: &Asked) -> Option<String> {
-        let (expected, got) = tokio::join!(
-            client.ask(self.union.address(), &asked.question),
-            client.ask(self.gateway.address(), &asked.question)
-        );
+        let expected = client.ask(self.union.address(), &asked.question).await;
+        let mut told = String::new();
+        for (leaf, gateway) in &self.gateways {
+            let got = client.ask(gateway.address(), &asked.question).await;
+            if let Some(differences) = self.difference_of(client, asked, &expected, &got).await {
+                write!(told, "{leaf:?}: {differences}").expect("a String takes everything");
+            }
+        }
+        (!told.is_empty()).then_some(told)
+    }
+
+    async fn difference_of(
+        &self,
+        client: &ApiClient,
+        asked: &Asked,
+        expected: &Answered,
+        got: &Answered,
+    ) -> Option<String> {
         let mut told = differences(&expected.answer, &got.answer, asked.order);
         if self.speaks_alike {
-            told.extend(different_texts(&expected, &got));
-            if asked.may_be_left_open && !told.is_empty() && self.is_left_open(client, asked, &expected).await {
+            told.extend(different_texts(expected, got));
+            if asked.may_be_left_open && !told.is_empty() && self.is_left_open(client, asked, expected).await {
                 return None;
             }
         } else {
@@ -141,8 +162,20 @@ fn the_gateway_answers_as_the_server_that_holds_the_union() {
         }
         report
     });
+    runtime.block_on(show_the_leaves(&stage));
     say!("done after {:?}", began.elapsed());
     assert!(report.is_empty(), "\n{report}");
+}
+
+/// A test that never read over remote read would show nothing of it.
+async fn show_the_leaves(stage: &Stage) {
+    let client = ApiClient::new();
+    for replica in &stage.replicas {
+        let reads = client.requests_of(replica.address(), "/api/v1/read").await;
+        let queries = client.requests_of(replica.address(), "/api/v1/query_range").await;
+        say!("a replica was asked for {reads} remote reads and {queries} range queries");
+        assert!(reads > 100.0 && queries > 100.0, "one gateway for each");
+    }
 }
 
 /// A test that every replica passes alone would show nothing.

@@ -65,11 +65,12 @@ pub struct PrometheusServer {
 }
 
 impl PrometheusServer {
-    /// A server that holds what the text says.
-    pub fn start(programs: &Programs, open_metrics: &str) -> Self {
+    /// A server that holds what the text says, with `external_labels` (as YAML writes them).
+    pub fn start(programs: &Programs, open_metrics: &str, external_labels: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         make_blocks(programs, folder.path(), open_metrics);
-        std::fs::write(folder.path().join("prometheus.yml"), "global: {evaluation_interval: 1m}\n").expect("writable");
+        let config = format!("global: {{evaluation_interval: 1m, external_labels: {{{external_labels}}}}}\n");
+        std::fs::write(folder.path().join("prometheus.yml"), config).expect("writable");
         for _ in 0..PORTS_TRIED {
             let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
             let address = listener.local_addr().expect("bound").to_string();
