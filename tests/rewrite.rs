@@ -394,3 +394,42 @@ async fn overwritten_labels_break_no_order() {
         scene.check(&["m", "m", "sum(m)", "rate(m[2m])"]).await;
     }
 }
+
+/// Servers that move range queries to multiples of the step are asked for multiples, and answer for the steps.
+#[tokio::test]
+async fn servers_that_snap_to_the_step_answer_for_the_steps_that_were_asked_for() {
+    let lines = ["m{i=\"a\"} 0+1x40", "m{i=\"b\"} 5 _ _ 7 stale _ 8x30", "other{i=\"a\"} 1+1x40"];
+    let truth = QueryEngine::new(store(&lines), EngineOptions::default());
+    for replicas in [1, 2] {
+        let mut servers = Vec::new();
+        for _ in 0..replicas {
+            servers.push(FakePrometheus::start(store(&lines)).await.expect("a free port"));
+        }
+        let targets = servers.iter().map(FakePrometheus::target).collect();
+        let config = ServerGroupConfig {
+            static_configs: vec![StaticConfig { targets, labels: Labels::default() }],
+            align_query_range_with_step: true,
+            remote_read: Some(false),
+            ..ServerGroupConfig::default()
+        };
+        let set = ServerGroupSet::try_new(&PromxyConfig { server_groups: vec![config] }).expect("a good config");
+        let gateway = QueryEngine::new(Arc::new(GroupsSource::new(Arc::new(set))), EngineOptions::default());
+        for start in [95_000, 120_000, 137_123] {
+            let grid = StepGrid::with_count(TimestampMs(start), DurationMs(60_000), 6);
+            for query in ["m", "{i=\"a\"}", "sum(m offset 30s)", "rate(m[2m])", "timestamp(m)"] {
+                let mut lines = Vec::new();
+                for engine in [&gateway, &truth] {
+                    let result = engine.range(query, grid, &QueryOptions::default()).await;
+                    let QueryValue::Matrix { batches, .. } = result.expect(query).value else { panic!("no matrix") };
+                    lines.push(format_tables(&batches).expect("a steps table"));
+                }
+                assert!(!lines[1].is_empty(), "{query}");
+                assert_eq!(lines[0], lines[1], "{query} from {start}");
+            }
+        }
+        let ranges = servers.iter().flat_map(FakePrometheus::seen).filter(|seen| seen.parameter("step").is_some());
+        let starts: Vec<f64> =
+            ranges.map(|seen| seen.parameter("start").expect("a start").parse().expect("s")).collect();
+        assert!(!starts.is_empty() && starts.iter().all(|start| start % 60.0 == 0.0), "{starts:?}");
+    }
+}

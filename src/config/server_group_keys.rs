@@ -169,7 +169,7 @@ pub static SERVER_GROUP_KEYS: KeyTable = KeyTable {
             name: "align_query_range_with_step",
             form: "true or false",
             default: "false",
-            about: "For servers that move the start of a range query to a multiple of its step, as Mimir can: their answers are put back on the steps that were asked for.",
+            about: "For servers that move the start of a range query to a multiple of its step, as Mimir can: they are asked for multiples, and selectors look ahead by the difference, so that the values are those of the steps that were asked for. promxy shows values of up to a step before.",
             example: "align_query_range_with_step: true",
         },
         Key {

@@ -39,6 +39,11 @@ impl HttpDownstream {
         Self { client, url }
     }
 
+    /// Does it move range queries to multiples of their step?
+    pub(super) fn snaps_range_queries(&self) -> bool {
+        self.client.snaps_range_queries()
+    }
+
     /// `/api/v1/query`: the value of an expression at one time.
     pub(super) async fn query_instant(
         &self,

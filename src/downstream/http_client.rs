@@ -77,6 +77,7 @@ pub struct HttpClient {
     credentials: Option<Credentials>,
     query_params: Vec<(String, Secret)>,
     timeout: Option<Duration>,
+    snaps_range_queries: bool,
 }
 
 impl HttpClient {
@@ -106,12 +107,18 @@ impl HttpClient {
             credentials: http_client.auth.as_ref().map(Credentials::new),
             query_params: group.query_params.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
             timeout: group.timeout,
+            snaps_range_queries: group.align_query_range_with_step,
         })
     }
 
     /// The group's own bound on waiting.
     pub(super) fn timeout(&self) -> Option<Duration> {
         self.timeout
+    }
+
+    /// Do the servers move range queries to multiples of their step?
+    pub(super) fn snaps_range_queries(&self) -> bool {
+        self.snaps_range_queries
     }
 
     /// What stands in the URL of every call. The values are secrets.

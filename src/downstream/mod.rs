@@ -7,6 +7,7 @@
 //! | `ability.rs` | what a server can do, found out and remembered |
 //! | `remote_read.rs` | raw samples as they are stored |
 //! | `http.rs` | the calls of the HTTP API |
+//! | `snapped_grid.rs` | grids for servers that move range queries to multiples of the step |
 //! | `select.rs` | one selector as raw samples or as steps with the times of their samples |
 //! | `http_client.rs` | connections, credentials, encodings, waits |
 //! | `open_answer.rs` | an answer that is read as it arrives |
@@ -24,6 +25,7 @@ pub mod prometheus_proto;
 mod remote_read;
 mod response_error;
 mod select;
+mod snapped_grid;
 mod target;
 mod target_url;
 mod tls;

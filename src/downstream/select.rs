@@ -16,6 +16,7 @@ use futures::{StreamExt, TryStreamExt};
 
 use super::http::{Guards, HttpDownstream, selector_text};
 use super::response_error::unavailable;
+use super::snapped_grid::{behind_multiples, later, looking_ahead};
 use super::{SampleTimes, Selected, SelectedForm};
 use crate::decode::DecodedResult;
 use crate::error::Error;
@@ -135,13 +136,23 @@ struct Steps<'a> {
 }
 
 impl Steps<'_> {
+    /// How much earlier than the steps the server is asked.
+    fn asked_earlier(&self) -> DurationMs {
+        if self.server.snaps_range_queries() { behind_multiples(self.grid) } else { DurationMs(0) }
+    }
+
+    fn asked_selector(&self) -> String {
+        looking_ahead(&self.selector, self.asked_earlier())
+    }
+
     async fn at_step_times(&self) -> Result<Vec<RecordBatch>, Error> {
-        self.evaluate(&self.selector).await?.iter().map(sparse_steps_at_step_times).collect()
+        self.evaluate(&self.asked_selector()).await?.iter().map(sparse_steps_at_step_times).collect()
     }
 
     async fn with_timestamp_function(&self, name: &str) -> Result<Vec<RecordBatch>, Error> {
-        let timestamps = format!("timestamp({})", self.selector);
-        let (values, times) = tokio::try_join!(self.evaluate(&self.selector), self.evaluate(&timestamps))?;
+        let selector = self.asked_selector();
+        let timestamps = format!("timestamp({selector})");
+        let (values, times) = tokio::try_join!(self.evaluate(&selector), self.evaluate(&timestamps))?;
         let mut known = SampleTimeIndex::default();
         for table in &times {
             let view = SamplesTable::try_new(table)?;
@@ -159,7 +170,8 @@ impl Steps<'_> {
     async fn with_raw_samples(&self) -> Result<Vec<RecordBatch>, Error> {
         let (start, end) = (self.grid.start() - self.lookback, self.grid.last());
         let raw = select_samples(self.server, &self.selector, start, end, self.context, self.guards);
-        let (values, raw) = tokio::try_join!(self.evaluate(&self.selector), raw)?;
+        let selector = self.asked_selector();
+        let (values, raw) = tokio::try_join!(self.evaluate(&selector), raw)?;
         let mut known = SampleTimeIndex::default();
         for table in &raw {
             let view = SamplesTable::try_new(table)?;
@@ -228,8 +240,11 @@ impl Steps<'_> {
                 }
             }
         };
-        let pieces = futures::stream::iter(pieces(self.grid)).map(evaluate_piece).buffered(PIECES_AT_A_TIME);
-        Ok(pieces.try_collect::<Vec<_>>().await?.into_iter().flatten().collect())
+        let earlier = self.asked_earlier();
+        let asked = pieces(self.grid.shifted_back(earlier));
+        let pieces = futures::stream::iter(asked).map(evaluate_piece).buffered(PIECES_AT_A_TIME);
+        let tables = pieces.try_collect::<Vec<_>>().await?;
+        tables.into_iter().flatten().map(|table| later(table, earlier)).collect()
     }
 }
 
