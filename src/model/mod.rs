@@ -29,6 +29,7 @@ mod step_grid;
 mod steps_table;
 mod stream_order;
 mod table_size;
+mod target_report;
 mod timestamp;
 
 pub use annotation::{Annotation, AnnotationKind, AnnotationSink};
@@ -70,4 +71,5 @@ pub use step_grid::StepGrid;
 pub use steps_table::{StepCells, StepsTable, StepsTableBuilder};
 pub use stream_order::StreamOrder;
 pub use table_size::TableSize;
+pub use target_report::{TargetReport, TargetReports};
 pub use timestamp::TimestampMs;

@@ -8,7 +8,7 @@ use arrow::record_batch::RecordBatch;
 
 use super::{
     AnnotationSink, Held, PartEvaluations, ProcessBudget, QueryBudget, QueryLimits, QuerySlots, StreamOrder, TableSize,
-    TimestampMs,
+    TargetReports, TimestampMs,
 };
 use crate::error::Error;
 
@@ -23,6 +23,8 @@ pub struct QueryContext {
     pub deadline: Option<Instant>,
     /// Headers of the client's request that are passed on to the downstreams (`--proxy-headers`).
     pub proxied_headers: Arc<[(String, String)]>,
+    /// What its requests cost.
+    pub targets: TargetReports,
     /// Whether it holds places at targets.
     pub slots: QuerySlots,
     /// Whether streams may be taken to be sorted.
@@ -46,6 +48,7 @@ impl QueryContext {
             now: TimestampMs::now(),
             deadline,
             proxied_headers: Arc::from([]),
+            targets: TargetReports::default(),
             slots: QuerySlots::default(),
             stream_order: StreamOrder::default(),
             samples_loaded: Arc::default(),

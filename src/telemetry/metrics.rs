@@ -17,6 +17,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::process_metrics::ProcessMetrics;
+use super::target_metrics::TargetRegistry;
 
 /// Seconds. From what the cache of a downstream answers to what `--query.timeout` allows by default.
 const SECONDS_BUCKETS: [f64; 12] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 20.0, 60.0, 120.0];
@@ -74,6 +75,7 @@ pub struct Metrics {
     reload_succeeded: Gauge,
     reload_success_time: Gauge<f64, AtomicU64>,
     reload_seconds: Gauge<f64, AtomicU64>,
+    targets: TargetRegistry,
 }
 
 impl Default for Metrics {
@@ -91,6 +93,7 @@ impl Default for Metrics {
             reload_succeeded: Gauge::default(),
             reload_success_time: Gauge::default(),
             reload_seconds: Gauge::default(),
+            targets: TargetRegistry::default(),
         };
         metrics.register_http();
         metrics.register_queries();
@@ -166,6 +169,7 @@ impl Metrics {
         build_info.get_or_create(&Version { version: env!("CARGO_PKG_VERSION") }).set(1);
         registry.register("quiver_build_info", "A metric with a constant '1' value labeled by version", build_info);
         registry.register_collector(Box::new(ProcessMetrics));
+        registry.register_collector(Box::new(self.targets.clone()));
     }
 
     /// Counts one answered request. `handler` is a route, never a path that a client made up: a label must be bounded.
@@ -201,6 +205,11 @@ impl Metrics {
     pub fn with_query_memory(mut self, bytes: impl Fn() -> u64 + Send + Sync + 'static, bytes_max: u64) -> Self {
         self.registry.register_collector(Box::new(QueryMemory { bytes: Box::new(bytes), bytes_max }));
         self
+    }
+
+    /// Where downstream targets are counted.
+    pub fn targets(&self) -> &TargetRegistry {
+        &self.targets
     }
 
     /// The first load of the configuration, or a reload.

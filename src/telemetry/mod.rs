@@ -6,9 +6,11 @@ mod logging;
 mod memory_limit;
 mod metrics;
 mod process_metrics;
+mod target_metrics;
 
 pub use access_log::{AccessLog, AccessRecord, form_for_log};
 pub use latency::RecentLatencies;
 pub use logging::{LogFormat, LogLevel, init_logging};
 pub use memory_limit::usable_memory_bytes;
 pub use metrics::{Metrics, QueryTimer};
+pub use target_metrics::{CANCELED, CallCounts, CallKind, SUCCESS, TargetMetrics, TargetRegistry};
