@@ -134,10 +134,9 @@ impl App {
             ..EngineOptions::default()
         };
         let config = load_config(&flags.config).await?;
-        let engine = engine_of(&config, &engine_options)?;
-
         let bytes_max = memory.bytes_max();
         let metrics = Arc::new(Metrics::default().with_query_memory(move || memory.bytes(), bytes_max));
+        let engine = engine_of(&config, &engine_options, &metrics)?;
         let (lifecycle_requests, lifecycle) = mpsc::channel(LIFECYCLE_REQUESTS_MAX);
         let options = api_options(&flags, cpu, Arc::clone(&metrics), lifecycle_requests)?;
         let state = ApiState::new(engine, options);
@@ -203,7 +202,7 @@ impl App {
     async fn reload(&self) -> Result<(), String> {
         let started = Instant::now();
         let rebuilt = match load_config(&self.flags.config).await {
-            Ok(config) => engine_of(&config, &self.engine_options).map(|engine| (config, engine)),
+            Ok(config) => engine_of(&config, &self.engine_options, &self.metrics).map(|engine| (config, engine)),
             Err(why) => Err(why),
         };
         self.metrics.config_loaded(rebuilt.is_ok(), started.elapsed());
@@ -256,8 +255,9 @@ async fn load_config(file: &Path) -> Result<Config, String> {
 }
 
 /// The engine over all server groups of a config.
-fn engine_of(config: &Config, options: &EngineOptions) -> Result<QueryEngine, String> {
-    let groups = ServerGroupSet::try_new(&config.promxy).map_err(|error| error.to_string())?;
+fn engine_of(config: &Config, options: &EngineOptions, metrics: &Metrics) -> Result<QueryEngine, String> {
+    let groups =
+        ServerGroupSet::try_new_counted(&config.promxy, metrics.targets()).map_err(|error| error.to_string())?;
     let options = EngineOptions { default_subquery_step: config.global.evaluation_interval, ..options.clone() };
     Ok(QueryEngine::new(Arc::new(GroupsSource::new(Arc::new(groups))), options))
 }

@@ -1,12 +1,16 @@
-//! Connections within `dial_timeout`.
+//! Connections within `dial_timeout`, which know whether anything was ever answered over them.
 
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Uri;
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use thiserror::Error;
 use tower::Service;
 
@@ -14,6 +18,70 @@ use tower::Service;
 #[derive(Debug, Error)]
 #[error("no connection within {0:?}")]
 pub(super) struct DialTimedOut(pub Duration);
+
+/// Whether a connection has brought a whole head of an answer: then it is one that was kept. Found in the extensions of
+/// responses and in the connection of errors.
+#[derive(Clone, Debug, Default)]
+pub(super) struct HasAnswered(Arc<AtomicBool>);
+
+impl HasAnswered {
+    /// It has.
+    pub(super) fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Has it?
+    pub(super) fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+type TcpConnection = <HttpConnector as Service<Uri>>::Response;
+
+/// A TCP connection with its [`HasAnswered`].
+#[derive(Debug)]
+pub(super) struct DialedConnection {
+    tcp: TcpConnection,
+    has_answered: HasAnswered,
+}
+
+impl Connection for DialedConnection {
+    fn connected(&self) -> Connected {
+        self.tcp.connected().extra(self.has_answered.clone())
+    }
+}
+
+impl Read for DialedConnection {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().tcp).poll_read(context, buffer)
+    }
+}
+
+impl Write for DialedConnection {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().tcp).poll_write(context, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().tcp).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().tcp).poll_shutdown(context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.tcp.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().tcp).poll_write_vectored(context, pieces)
+    }
+}
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -35,7 +103,7 @@ impl DialConnector {
 }
 
 impl Service<Uri> for DialConnector {
-    type Response = <HttpConnector as Service<Uri>>::Response;
+    type Response = DialedConnection;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
@@ -48,7 +116,7 @@ impl Service<Uri> for DialConnector {
         let timeout = self.timeout;
         Box::pin(async move {
             match tokio::time::timeout(timeout, connecting).await {
-                Ok(connected) => connected.map_err(Into::into),
+                Ok(connected) => Ok(DialedConnection { tcp: connected?, has_answered: HasAnswered::default() }),
                 Err(_) => Err(DialTimedOut(timeout).into()),
             }
         })

@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
 
 use super::http_client::{ApiCall, BodySink, CallMethod, HttpClient};
+use super::instrument::{CallMeter, JSON, TargetInstrument};
 use super::response_error::{bad_answer, from_envelope, unavailable};
 use super::target_url::label_name_in_path;
 use super::{Downstream, SampleTimes, Selected, TargetUrl, select};
@@ -14,14 +18,20 @@ use crate::decode::{
     ApiResponse, DecodeError, DecodeLimits, DecodedResult, QueryResponse, QueryResponseDecoder, ResponseStatus,
     decode_metric_metadata, decode_series, decode_strings,
 };
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::model::{
     Annotation, AnnotationKind, Held, Labels, Matcher, MetadataRequest, MetricMetadata, QueryContext, SelectRequest,
     Selector, StepGrid, TimestampMs,
 };
+use crate::telemetry::{CallKind, TargetMetrics};
 
 /// Answers of names, values, label sets and metadata are read whole; none may be larger than this when decompressed.
 const METADATA_BODY_BYTES_MAX: usize = 512 * 1024 * 1024;
+
+/// A server that needs longer than this for a trifle is not well.
+const PROBE_WAIT: Duration = Duration::from_secs(2);
+/// So many calls of one target are in flight at a time; others wait. A Prometheus evaluates 20 queries at a time.
+const CALLS_AT_A_TIME: usize = 64;
 
 /// What was decoded is counted here, as long as it is in memory.
 pub(super) type Guards = Mutex<Vec<Held>>;
@@ -31,12 +41,56 @@ pub(super) type Guards = Mutex<Vec<Held>>;
 pub struct HttpDownstream {
     client: Arc<HttpClient>,
     url: TargetUrl,
+    instrument: TargetInstrument,
+    places: Arc<Semaphore>,
 }
 
 impl HttpDownstream {
     /// Asks `url` through `client`.
     pub fn new(client: Arc<HttpClient>, url: TargetUrl) -> Self {
-        Self { client, url }
+        let instrument = TargetInstrument::unseen(&url);
+        Self { client, url, instrument, places: Arc::new(Semaphore::new(CALLS_AT_A_TIME)) }
+    }
+
+    /// Measures its calls there.
+    #[must_use]
+    pub fn measured(self, instrument: TargetInstrument) -> Self {
+        Self { instrument, ..self }
+    }
+
+    /// Makes a call when the target has a place for it. An answer is read whole while nobody else waits for it, so a place is
+    /// always given back.
+    async fn call(
+        &self,
+        call: &ApiCall,
+        context: &QueryContext,
+        meter: &CallMeter,
+        sink: &mut dyn BodySink,
+    ) -> Result<(), Error> {
+        let _place = self.place(context).await?;
+        self.client.call(&self.url, call, context, meter, sink).await
+    }
+
+    async fn place(&self, context: &QueryContext) -> Result<SemaphorePermit<'_>, Error> {
+        let closed = |_| Error::internal("the places of a target are closed");
+        if let Ok(place) = self.places.try_acquire() {
+            return Ok(place);
+        }
+        let began = Instant::now();
+        let place = match context.deadline {
+            None => Some(self.places.acquire().await.map_err(closed)?),
+            Some(deadline) => match tokio::time::timeout_at(deadline.into(), self.places.acquire()).await {
+                Ok(place) => Some(place.map_err(closed)?),
+                Err(_) => None,
+            },
+        };
+        self.instrument.metrics().waited_for_slot(began.elapsed());
+        place.ok_or_else(|| {
+            let text = format!(
+                "{CALLS_AT_A_TIME} calls are in flight, the most there may be; none ended before the query's deadline"
+            );
+            Error::new(ErrorKind::Timeout, text)
+        })
     }
 
     /// Does it move range queries to multiples of their step?
@@ -55,7 +109,7 @@ impl HttpDownstream {
     ) -> Result<DecodedResult, Error> {
         let mut params = vec![("query", expression.to_owned()), ("time", time.to_string())];
         params.extend(lookback_delta.map(|lookback| ("lookback_delta", lookback)));
-        self.query("api/v1/query", params, context, guards).await
+        self.query("query", params, context, guards).await
     }
 
     /// `/api/v1/query_range`: the values of an expression on a grid.
@@ -75,22 +129,35 @@ impl HttpDownstream {
             ("step", TimestampMs(grid.step().0).to_string()),
         ];
         params.extend(lookback_delta.map(|lookback| ("lookback_delta", lookback)));
-        self.query("api/v1/query_range", params, context, guards).await
+        self.query("query_range", params, context, guards).await
     }
 
     async fn query(
         &self,
-        path: &str,
+        name: &'static str,
         params: Vec<(&'static str, String)>,
         context: &QueryContext,
+        guards: &Guards,
+    ) -> Result<DecodedResult, Error> {
+        let call = ApiCall { name, method: CallMethod::Post, path: format!("api/v1/{name}"), params };
+        let meter = self.instrument.begin(CallKind { call: name, leaf: JSON }, context);
+        let result = self.query_metered(&call, context, &meter, guards).await;
+        meter.end(&result);
+        result
+    }
+
+    async fn query_metered(
+        &self,
+        call: &ApiCall,
+        context: &QueryContext,
+        meter: &CallMeter,
         guards: &Guards,
     ) -> Result<DecodedResult, Error> {
         // The query's own budget bounds the samples.
         let limits = DecodeLimits { samples_max: usize::MAX, ..DecodeLimits::default() };
         let held = context.hold(0, 0)?;
-        let mut sink = QuerySink { decoder: QueryResponseDecoder::new(limits), context, held };
-        let call = ApiCall { method: CallMethod::Post, path: path.to_owned(), params };
-        self.client.call(&self.url, &call, context, &mut sink).await?;
+        let mut sink = QuerySink { decoder: QueryResponseDecoder::new(limits), context, meter, held };
+        self.call(call, context, meter, &mut sink).await?;
         let response = sink.decoder.finish().map_err(bad_answer)?;
         guards.lock().push(sink.held);
         take_result(response, context)
@@ -102,12 +169,18 @@ impl HttpDownstream {
         context: &QueryContext,
         decode: impl FnOnce(&[u8]) -> Result<ApiResponse<T>, DecodeError>,
     ) -> Result<T, Error> {
-        let mut sink = WholeBody(Vec::new());
-        self.client.call(&self.url, &call, context, &mut sink).await?;
-        let response = decode(&sink.0).map_err(bad_answer)?;
-        check_status(&response.status)?;
-        annotate(response.warnings, response.infos, context);
-        Ok(response.data)
+        let meter = self.instrument.begin(CallKind { call: call.name, leaf: JSON }, context);
+        let result = async {
+            let mut sink = WholeBody(Vec::new());
+            self.call(&call, context, &meter, &mut sink).await?;
+            let response = decode(&sink.0).map_err(bad_answer)?;
+            check_status(&response.status)?;
+            annotate(response.warnings, response.infos, context);
+            Ok(response.data)
+        }
+        .await;
+        meter.end(&result);
+        result
     }
 }
 
@@ -115,6 +188,21 @@ impl HttpDownstream {
 impl Downstream for HttpDownstream {
     fn url(&self) -> &TargetUrl {
         &self.url
+    }
+
+    fn metrics(&self) -> Option<&TargetMetrics> {
+        Some(self.instrument.metrics())
+    }
+
+    fn set_alone(&self) {
+        self.instrument.set_alone();
+    }
+
+    async fn probe(&self) -> Result<(), Error> {
+        let meter = self.instrument.begin(CallKind { call: "probe", leaf: JSON }, &QueryContext::default());
+        let result = self.client.probe(&self.url, PROBE_WAIT, &meter).await;
+        meter.end(&result);
+        result
     }
 
     async fn select(
@@ -128,7 +216,8 @@ impl Downstream for HttpDownstream {
 
     async fn label_names(&self, request: &MetadataRequest, context: &QueryContext) -> Result<Vec<String>, Error> {
         let params = metadata_params(request);
-        let call = ApiCall { method: CallMethod::PostElseGet, path: "api/v1/labels".to_owned(), params };
+        let call =
+            ApiCall { name: "label_names", method: CallMethod::PostElseGet, path: "api/v1/labels".to_owned(), params };
         self.metadata(call, context, decode_strings).await
     }
 
@@ -139,7 +228,7 @@ impl Downstream for HttpDownstream {
         context: &QueryContext,
     ) -> Result<Vec<String>, Error> {
         let path = format!("api/v1/label/{}/values", label_name_in_path(name));
-        let call = ApiCall { method: CallMethod::Get, path, params: metadata_params(request) };
+        let call = ApiCall { name: "label_values", method: CallMethod::Get, path, params: metadata_params(request) };
         self.metadata(call, context, decode_strings).await
     }
 
@@ -149,7 +238,8 @@ impl Downstream for HttpDownstream {
             // This call alone must have a selector.
             params.push(("match[]", selector_text(&[])));
         }
-        let call = ApiCall { method: CallMethod::PostElseGet, path: "api/v1/series".to_owned(), params };
+        let call =
+            ApiCall { name: "series", method: CallMethod::PostElseGet, path: "api/v1/series".to_owned(), params };
         self.metadata(call, context, decode_series).await
     }
 
@@ -159,7 +249,7 @@ impl Downstream for HttpDownstream {
         context: &QueryContext,
     ) -> Result<BTreeMap<String, Vec<MetricMetadata>>, Error> {
         let params = metric.map(|metric| ("metric", metric.to_owned())).into_iter().collect();
-        let call = ApiCall { method: CallMethod::Get, path: "api/v1/metadata".to_owned(), params };
+        let call = ApiCall { name: "metadata", method: CallMethod::Get, path: "api/v1/metadata".to_owned(), params };
         self.metadata(call, context, decode_metric_metadata).await
     }
 }
@@ -240,6 +330,7 @@ const SAMPLE_BYTES: usize = 16;
 struct QuerySink<'a> {
     decoder: QueryResponseDecoder,
     context: &'a QueryContext,
+    meter: &'a CallMeter,
     held: Held,
 }
 
@@ -247,6 +338,7 @@ impl BodySink for QuerySink<'_> {
     fn feed(&mut self, piece: &[u8]) -> Result<(), Error> {
         let samples = self.decoder.feed(piece).map_err(bad_answer)?;
         self.context.count_samples(samples);
+        self.meter.decoded(samples);
         self.held.grow(samples, samples.saturating_mul(SAMPLE_BYTES))
     }
 }

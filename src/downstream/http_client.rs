@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::select;
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
@@ -16,7 +17,8 @@ use tokio::time::Instant;
 use url::form_urlencoded::Serializer;
 
 use super::credentials::Credentials;
-use super::dial::DialConnector;
+use super::dial::{DialConnector, HasAnswered};
+use super::instrument::CallMeter;
 use super::response_error::{bad_answer, cause, from_body, from_client, from_envelope, from_status, in_words};
 use super::{TargetUrl, tls};
 use crate::config::{Scheme, Secret, ServerGroupConfig};
@@ -57,6 +59,8 @@ pub(super) enum CallMethod {
 /// One call of a server's API.
 #[derive(Clone, Debug)]
 pub(super) struct ApiCall {
+    /// What it is called in the metrics.
+    pub name: &'static str,
     pub method: CallMethod,
     /// Behind the path prefix, without a leading slash: `api/v1/query`.
     pub path: String,
@@ -134,14 +138,36 @@ impl HttpClient {
         target: &TargetUrl,
         call: &ApiCall,
         context: &QueryContext,
+        meter: &CallMeter,
         sink: &mut dyn BodySink,
     ) -> Result<(), Error> {
         let now = Instant::now();
         let (until, text) = self.wait_until(now, context);
-        match tokio::time::timeout_at(until, self.call_unbounded(target, call, context, sink)).await {
+        match tokio::time::timeout_at(until, self.call_unbounded(target, call, context, meter, sink)).await {
             Ok(result) => result,
             Err(_) => Err(Error::new(ErrorKind::Timeout, text)),
         }
+    }
+
+    /// Whether the server answers a query that costs nothing, within `wait`. A refusal is an answer, too: the probe lacks what
+    /// a client's headers may bring.
+    pub(super) async fn probe(&self, target: &TargetUrl, wait: Duration, meter: &CallMeter) -> Result<(), Error> {
+        let call = ApiCall {
+            name: "probe",
+            method: CallMethod::Get,
+            path: "api/v1/query".to_owned(),
+            params: vec![("query", "1".to_owned())],
+        };
+        let mut request = self.request(target, &call, &QueryContext::default(), false)?;
+        request.extensions_mut().insert(meter.clone());
+        let answered = async {
+            let response = self.send(request).await?;
+            let status = response.status();
+            read_body(response, Some(meter), &mut ErrorPage(Vec::new())).await?;
+            if status.is_server_error() { Err(from_status(status)) } else { Ok(()) }
+        };
+        let late = || Error::new(ErrorKind::Timeout, format!("no complete answer within {}", in_words(wait)));
+        tokio::time::timeout(wait, answered).await.unwrap_or_else(|_| Err(late()))
     }
 
     /// Until when to wait, and what to say then.
@@ -164,26 +190,88 @@ impl HttpClient {
         target: &TargetUrl,
         call: &ApiCall,
         context: &QueryContext,
+        meter: &CallMeter,
         sink: &mut dyn BodySink,
     ) -> Result<(), Error> {
-        let mut response = self.send(self.request(target, call, context, call.method != CallMethod::Get)?).await?;
+        let request = |is_form| {
+            let mut request = self.request(target, call, context, is_form)?;
+            request.extensions_mut().insert(meter.clone());
+            Ok::<_, Error>(request)
+        };
+        let mut response = self.send(request(call.method != CallMethod::Get)?).await?;
         let refuses_forms = matches!(response.status(), StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED);
         if refuses_forms && call.method == CallMethod::PostElseGet {
-            response = self.send(self.request(target, call, context, false)?).await?;
+            response = self.send(request(false)?).await?;
         }
-        if response.status().is_success() { read_body(response, sink).await } else { Err(error_of(response).await) }
+        if response.status().is_success() {
+            read_body(response, Some(meter), sink).await
+        } else {
+            Err(error_of(response).await)
+        }
     }
 
-    pub(super) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Error> {
-        match self.client.request(request.clone()).await {
-            Ok(response) => Ok(response),
-            // The server may have closed an idle connection just as we took it from the pool. Queries change nothing, so
-            // asking again is safe; once, or a server that dies of a query would die twice as often.
-            Err(error) if cause::<hyper::Error>(&error).is_some_and(hyper::Error::is_incomplete_message) => {
-                self.client.request(request).await.map_err(|error| from_client(&error))
-            }
-            Err(error) => Err(from_client(&error)),
+    /// Sends a request and waits for the head of its answer, whatever its status. What is repeated is counted with the
+    /// [`CallMeter`] among the request's extensions. Nothing of ours changes anything on a server, so repeating is safe.
+    pub(super) async fn send(&self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Error> {
+        let meter = request.extensions_mut().remove::<CallMeter>();
+        let answer = match meter.as_ref().and_then(|meter| Some((meter, meter.hedge_after()?))) {
+            None => self.send_on_a_live_connection(request, meter.as_ref()).await,
+            Some((meter, after)) => self.send_hedged(request, meter, after).await,
+        };
+        if let (Ok(_), Some(meter)) = (&answer, &meter) {
+            meter.first_byte();
         }
+        answer
+    }
+
+    /// Where the answer is late, asks a second time over another connection: the first good answer counts, and the other
+    /// request is dropped.
+    async fn send_hedged(
+        &self,
+        request: Request<Full<Bytes>>,
+        meter: &CallMeter,
+        after: Duration,
+    ) -> Result<Response<Incoming>, Error> {
+        let mut first = Box::pin(self.send_on_a_live_connection(request.clone(), Some(meter)));
+        if let Ok(answer) = tokio::time::timeout(after, &mut first).await {
+            return answer;
+        }
+        if !meter.may_hedge() {
+            return first.await;
+        }
+        let second = Box::pin(self.send_on_a_live_connection(request, Some(meter)));
+        let is_good = |answer: &Result<Response<Incoming>, Error>| {
+            answer.as_ref().is_ok_and(|response| response.status().is_success())
+        };
+        let (early, late) = select(first, second).await.factor_first();
+        if is_good(&early) {
+            return early;
+        }
+        let late = late.await;
+        if is_good(&late) || early.is_err() { late } else { early }
+    }
+
+    /// The server may have closed a kept connection just as we took it. So if one dies before it brings anything, the request
+    /// is sent again: once, and not where the connection was new, or a server that dies of a query would die twice as often.
+    async fn send_on_a_live_connection(
+        &self,
+        request: Request<Full<Bytes>>,
+        meter: Option<&CallMeter>,
+    ) -> Result<Response<Incoming>, Error> {
+        let answer = match self.client.request(request.clone()).await {
+            Err(error) if is_dead_kept_connection(&error) => {
+                if let Some(meter) = meter {
+                    meter.retry();
+                }
+                self.client.request(request).await
+            }
+            answer => answer,
+        };
+        let response = answer.map_err(|error| from_client(&error))?;
+        if let Some(has_answered) = response.extensions().get::<HasAnswered>() {
+            has_answered.set();
+        }
+        Ok(response)
     }
 
     fn request(
@@ -237,6 +325,22 @@ impl HttpClient {
     }
 }
 
+/// Did a connection that had brought answers before die without bringing this one?
+fn is_dead_kept_connection(error: &hyper_util::client::legacy::Error) -> bool {
+    let mut extensions = Extensions::new();
+    if let Some(connection) = error.connect_info() {
+        connection.get_extras(&mut extensions);
+    }
+    let is_kept = extensions.get::<HasAnswered>().is_some_and(HasAnswered::get);
+    let is_closed = || cause::<hyper::Error>(error).is_some_and(hyper::Error::is_incomplete_message);
+    let is_broken = || {
+        use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+        cause::<std::io::Error>(error)
+            .is_some_and(|io| matches!(io.kind(), BrokenPipe | ConnectionAborted | ConnectionReset))
+    };
+    is_kept && !error.is_connect() && (is_closed() || is_broken())
+}
+
 fn configured_headers(group: &ServerGroupConfig) -> Result<HeaderMap, Error> {
     let mut headers = HeaderMap::new();
     for (name, value) in &group.http_headers {
@@ -257,13 +361,20 @@ fn content_decoder(response: &Response<Incoming>) -> Result<ContentDecoder, Erro
     Ok(ContentDecoder::new(encoding, u64::MAX))
 }
 
-async fn read_body(response: Response<Incoming>, sink: &mut dyn BodySink) -> Result<(), Error> {
+async fn read_body(
+    response: Response<Incoming>,
+    meter: Option<&CallMeter>,
+    sink: &mut dyn BodySink,
+) -> Result<(), Error> {
     let mut decoder = content_decoder(&response)?;
     let mut body = response.into_body();
     let mut bytes_of_turn = 0;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| from_body(&error))?;
         let Some(chunk) = frame.data_ref() else { continue };
+        if let Some(meter) = meter {
+            meter.read(chunk.len());
+        }
         decoder.feed(chunk, |piece| sink.feed(piece).map_err(SinkError::Sink)).map_err(SinkError::into_error)?;
         bytes_of_turn += chunk.len();
         if bytes_of_turn >= BYTES_PER_TURN {
@@ -300,7 +411,7 @@ async fn error_of(response: Response<Incoming>) -> Error {
     let status = response.status();
     let mut page = ErrorPage(Vec::new());
     // Whatever is wrong with the page as well: the status is what matters.
-    let _ = read_body(response, &mut page).await;
+    let _ = read_body(response, None, &mut page).await;
     match decode_error_body(&page.0) {
         Some((error_type, text)) => from_envelope(&error_type, &text),
         None => from_status(status),

@@ -11,6 +11,7 @@
 //! | `select.rs` | one selector as raw samples or as steps with the times of their samples |
 //! | `http_client.rs` | connections, credentials, encodings, waits |
 //! | `open_answer.rs` | an answer that is read as it arrives |
+//! | `instrument.rs` | what calls cost, into metrics and statistics |
 //! | `response_error.rs` | a downstream's refusal as our error |
 //!
 //! Arrow Flight will stand beside `target.rs` as a further [`Downstream`].
@@ -20,6 +21,7 @@ mod credentials;
 mod dial;
 mod http;
 mod http_client;
+pub mod instrument;
 mod open_answer;
 pub mod prometheus_proto;
 mod remote_read;
@@ -44,6 +46,7 @@ pub use target_url::TargetUrl;
 
 use crate::error::Error;
 use crate::model::{Labels, MetadataRequest, MetricMetadata, QueryContext, SelectRequest, SeriesStream};
+use crate::telemetry::TargetMetrics;
 
 /// Whether the own times of the samples behind the steps matter.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -88,6 +91,19 @@ pub trait Downstream: Debug + Send + Sync {
     /// What is known of it by now, without asking it; `None`: nothing yet.
     fn ability(&self) -> Option<Arc<Ability>> {
         None
+    }
+
+    /// Where it is counted, if anywhere.
+    fn metrics(&self) -> Option<&TargetMetrics> {
+        None
+    }
+
+    /// Says that no other target holds its data: a call that is late may be made twice.
+    fn set_alone(&self) {}
+
+    /// Whether it answers something that costs nothing, soon. A refusal is an answer.
+    async fn probe(&self) -> Result<(), Error> {
+        Ok(())
     }
 
     /// The series of one selector: samples with `start < t ≤ end` for

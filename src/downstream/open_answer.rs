@@ -12,6 +12,7 @@ use url::form_urlencoded::Serializer;
 
 use super::TargetUrl;
 use super::http_client::{HttpClient, WAIT_MAX};
+use super::instrument::CallMeter;
 use super::response_error::{from_body, from_envelope, from_refusal, in_words, unavailable};
 use crate::decode::decode_error_body;
 use crate::error::{Error, ErrorKind};
@@ -41,12 +42,20 @@ impl HttpClient {
         target: &TargetUrl,
         request: &OpenRequest,
         context: &QueryContext,
+        meter: Option<&CallMeter>,
     ) -> Result<OpenAnswer, Error> {
         let mut patience = Patience::new(self.timeout(), context);
-        let request = self.open_request(target, request, context)?;
+        let mut request = self.open_request(target, request, context)?;
+        if let Some(meter) = meter {
+            request.extensions_mut().insert(meter.clone());
+        }
         let response = patience.wait(self.send(request)).await??;
         let (head, incoming) = response.into_parts();
-        Ok(OpenAnswer { status: head.status, headers: head.headers, body: AnswerBody { incoming, patience } })
+        Ok(OpenAnswer {
+            status: head.status,
+            headers: head.headers,
+            body: AnswerBody { incoming, patience, meter: meter.cloned() },
+        })
     }
 
     fn open_request(
@@ -120,6 +129,16 @@ impl OpenAnswer {
 pub(super) struct AnswerBody {
     incoming: Incoming,
     patience: Patience,
+    meter: Option<CallMeter>,
+}
+
+impl AnswerBody {
+    /// So many samples were decoded from it.
+    pub(super) fn decoded(&self, samples: usize) {
+        if let Some(meter) = &self.meter {
+            meter.decoded(samples);
+        }
+    }
 }
 
 impl AnswerBody {
@@ -128,7 +147,12 @@ impl AnswerBody {
         loop {
             let Some(frame) = self.patience.wait(self.incoming.frame()).await? else { return Ok(None) };
             match frame.map_err(|error| from_body(&error))?.into_data() {
-                Ok(piece) if !piece.is_empty() => return Ok(Some(piece)),
+                Ok(piece) if !piece.is_empty() => {
+                    if let Some(meter) = &self.meter {
+                        meter.read(piece.len());
+                    }
+                    return Ok(Some(piece));
+                }
                 // Trailers say nothing that we want to know.
                 Ok(_) | Err(_) => {}
             }

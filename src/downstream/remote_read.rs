@@ -20,6 +20,7 @@ pub(super) use external_labels::ExternalLabels;
 pub(super) use raw_tables::{RawTables, TablesError};
 pub(super) use request::RawQuery;
 
+use super::instrument::CallMeter;
 use super::open_answer::{OpenAnswer, OpenRequest};
 use super::response_error::unavailable;
 use super::{HttpClient, TargetUrl};
@@ -46,6 +47,15 @@ pub(super) enum ReadError {
     Failed(Error),
 }
 
+impl ReadError {
+    /// What to say.
+    pub(super) fn error(&self) -> Error {
+        match self {
+            Self::NotSpoken(error) | Self::Refused(error) | Self::Failed(error) => error.clone(),
+        }
+    }
+}
+
 impl RemoteRead {
     /// `path` stands behind the target's prefix.
     pub(super) fn new(client: Arc<HttpClient>, url: TargetUrl, path: &str) -> Self {
@@ -58,21 +68,27 @@ impl RemoteRead {
         query: &RawQuery,
         external: &ExternalLabels,
         context: &QueryContext,
+        meter: &CallMeter,
     ) -> Result<RawTables, ReadError> {
         let body = query.encode(external).map_err(ReadError::Refused)?;
-        let answer = self.post(body, context).await?;
+        let answer = self.post(body, context, Some(meter)).await?;
         RawTables::try_new(answer, query, external, context).map_err(ReadError::Refused)
     }
 
     /// Asks for nothing, to learn whether there is somebody who would answer.
     pub(super) async fn try_out(&self, context: &QueryContext) -> Result<(), ReadError> {
         let body = encode_empty_request().map_err(ReadError::Failed)?;
-        self.post(body, context).await.map(drop)
+        self.post(body, context, None).await.map(drop)
     }
 
-    async fn post(&self, body: bytes::Bytes, context: &QueryContext) -> Result<OpenAnswer, ReadError> {
+    async fn post(
+        &self,
+        body: bytes::Bytes,
+        context: &QueryContext,
+        meter: Option<&CallMeter>,
+    ) -> Result<OpenAnswer, ReadError> {
         let request = OpenRequest::RemoteRead { path: self.path.clone(), body };
-        let answer = self.client.open(&self.url, &request, context).await.map_err(ReadError::Failed)?;
+        let answer = self.client.open(&self.url, &request, context, meter).await.map_err(ReadError::Failed)?;
         let status = answer.status;
         if status.is_success() {
             if answer.media_type() != STREAMED_CHUNKS {

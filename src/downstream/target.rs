@@ -17,11 +17,15 @@ use futures::stream::{self, StreamExt};
 
 use super::ability::{Ability, AbilityMemory, AbilityProbe, RemoteReadWish};
 use super::http::lacks_histogram_buckets;
+use super::instrument::{CallMeter, REMOTE_READ, TargetInstrument};
 use super::remote_read::{RawQuery, RawTables, ReadError, RemoteRead, TablesError};
 use super::{Downstream, HttpClient, HttpDownstream, SampleTimes, Selected, SelectedForm, TargetUrl};
 use crate::error::Error;
 use crate::model::{Labels, MetadataRequest, MetricMetadata, QueryContext, SelectRequest, SeriesStream};
+use crate::telemetry::{CallKind, TargetMetrics};
 
+/// promxy's word for raw samples.
+const RAW: CallKind = CallKind { call: "get_value", leaf: REMOTE_READ };
 /// External labels may turn out to be otherwise than remembered, once.
 const TRIES_MAX: usize = 2;
 
@@ -32,6 +36,7 @@ pub struct TargetDownstream {
     remote_read: RemoteRead,
     memory: Arc<AbilityMemory>,
     habits: Arc<Habits>,
+    instrument: TargetInstrument,
 }
 
 /// What its answers have shown.
@@ -48,12 +53,20 @@ impl TargetDownstream {
         let endpoint = RemoteRead::new(Arc::clone(&client), url.clone(), remote_read_path);
         let wish = RemoteReadWish::from(remote_read);
         let probe = AbilityProbe::new(Arc::clone(&client), url.clone(), endpoint.clone(), wish);
+        let instrument = TargetInstrument::unseen(&url);
         Self {
+            instrument,
             http: HttpDownstream::new(client, url),
             remote_read: endpoint,
             memory: Arc::new(AbilityMemory::new(probe)),
             habits: Arc::default(),
         }
+    }
+
+    /// Measures its calls there.
+    #[must_use]
+    pub fn measured(self, instrument: TargetInstrument) -> Self {
+        Self { http: self.http.measured(instrument.clone()), instrument, ..self }
     }
 
     /// Raw samples, if the first table can be had; what comes behind it may still fail.
@@ -92,9 +105,11 @@ impl TargetDownstream {
             let why = ability.why_not_raw().unwrap_or_default();
             return Err(ReadError::Refused(Error::internal(format!("remote read of a server that has none: {why}"))));
         };
-        let tables = match self.remote_read.ask(query, external, context).await {
+        let meter = self.instrument.begin(RAW, context);
+        let tables = match self.remote_read.ask(query, external, context, &meter).await {
             Ok(tables) => tables,
             Err(error) => {
+                meter.end(&Err::<(), _>(error.error()));
                 match &error {
                     ReadError::NotSpoken(why) => self.memory.learn_that_not_spoken(ability, why.message()),
                     ReadError::Refused(_) => self.memory.forget(ability),
@@ -109,6 +124,7 @@ impl TargetDownstream {
             ability: Arc::clone(ability),
             memory: Arc::clone(&self.memory),
             habits: Arc::clone(&self.habits),
+            meter,
         })
     }
 
@@ -131,6 +147,7 @@ struct Reading {
     ability: Arc<Ability>,
     memory: Arc<AbilityMemory>,
     habits: Arc<Habits>,
+    meter: CallMeter,
 }
 
 impl Reading {
@@ -141,6 +158,11 @@ impl Reading {
             Err(TablesError::Unsorted(_)) => self.habits.is_unsorted.store(true, Ordering::Relaxed),
             Err(TablesError::StaleExternalLabels(_)) => self.memory.forget(&self.ability),
             Ok(_) | Err(TablesError::Failed(_)) => {}
+        }
+        match &next {
+            Ok(Some(_)) => {}
+            Ok(None) => self.meter.end(&Ok::<_, Error>(())),
+            Err(error) => self.meter.end(&Err::<(), _>(error.clone().into_error())),
         }
         next
     }
@@ -163,6 +185,18 @@ impl Reading {
 impl Downstream for TargetDownstream {
     fn url(&self) -> &TargetUrl {
         self.http.url()
+    }
+
+    fn metrics(&self) -> Option<&TargetMetrics> {
+        self.http.metrics()
+    }
+
+    fn set_alone(&self) {
+        self.http.set_alone();
+    }
+
+    async fn probe(&self) -> Result<(), Error> {
+        self.http.probe().await
     }
 
     fn ability(&self) -> Option<Arc<Ability>> {

@@ -38,6 +38,11 @@ impl TargetUrl {
         Ok(url)
     }
 
+    /// Host and port, as the config has them.
+    pub fn host(&self) -> &str {
+        self.authority.as_str()
+    }
+
     /// As it stands in errors and warnings.
     pub fn as_str(&self) -> &str {
         &self.text

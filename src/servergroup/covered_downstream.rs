@@ -8,13 +8,14 @@ use async_trait::async_trait;
 use futures::stream::{StreamExt, TryStreamExt};
 
 use super::coverage::{Coverage, TimeRanges, TimeSpan};
-use crate::downstream::{Downstream, SampleTimes, Selected, SelectedForm, TargetUrl};
+use crate::downstream::{Ability, Downstream, SampleTimes, Selected, SelectedForm, TargetUrl};
 use crate::error::Error;
 use crate::merge::{SparseSteps, SparseStepsBuilder, TableForm, sort_replica};
 use crate::model::{
     DurationMs, Held, Labels, Matcher, MetadataRequest, MetricMetadata, QueryContext, SamplesTable,
     SamplesTableBuilder, SelectForm, SelectRequest, SeriesStream, StepGrid, TimestampMs, held_tables,
 };
+use crate::telemetry::TargetMetrics;
 
 /// A server with the time ranges of its group.
 #[derive(Debug)]
@@ -37,6 +38,22 @@ impl CoveredDownstream {
 impl Downstream for CoveredDownstream {
     fn url(&self) -> &TargetUrl {
         self.inner.url()
+    }
+
+    fn ability(&self) -> Option<Arc<Ability>> {
+        self.inner.ability()
+    }
+
+    fn metrics(&self) -> Option<&TargetMetrics> {
+        self.inner.metrics()
+    }
+
+    fn set_alone(&self) {
+        self.inner.set_alone();
+    }
+
+    async fn probe(&self) -> Result<(), Error> {
+        self.inner.probe().await
     }
 
     async fn select(

@@ -16,6 +16,7 @@ use super::replica_streams::ReplicaScan;
 use super::rewrite::{AskedValues, Rewrites, RoutedMetadata};
 use super::rewritten_stream::Rewriting;
 use crate::config::ServerGroupConfig;
+use crate::downstream::instrument::TargetInstrument;
 use crate::downstream::{Downstream, HttpClient, SampleTimes, TargetDownstream, TargetUrl};
 use crate::error::Error;
 use crate::merge::{MergePolicy, TableForm, unite_label_sets, unite_metadata, unite_names};
@@ -23,6 +24,7 @@ use crate::model::{
     Annotation, AnnotationSink, Labels, METRIC_NAME, MetadataRequest, MetricMetadata, QueryContext, SelectForm,
     SelectRequest, SeriesStream, TimestampMs,
 };
+use crate::telemetry::TargetRegistry;
 
 /// What Prometheus warns of when there was more than the limit of a request.
 const TRUNCATED: &str = "results truncated due to limit";
@@ -64,16 +66,19 @@ pub(super) struct Bucket {
 impl ServerGroup {
     /// A group as the config describes it; `ordinal` is its place there. Fails on a target, certificate or header that can
     /// never work, with a text that begins with the group's name.
-    pub fn try_new(ordinal: usize, config: &ServerGroupConfig) -> Result<Self, Error> {
+    pub fn try_new(ordinal: usize, config: &ServerGroupConfig, registry: &TargetRegistry) -> Result<Self, Error> {
         let in_group = |error: Error| error.in_context(GroupName { ordinal, name: config.name.clone() });
         let client = Arc::new(HttpClient::try_new(config).map_err(in_group)?);
+        let name = config.name.clone().unwrap_or_else(|| ordinal.to_string());
         let mut targets = Vec::new();
         for discovered in config.static_targets() {
             let target = config.target(&discovered).map_err(|text| in_group(Error::bad_data(text)))?;
             let Some(target) = target else { continue };
             let url = TargetUrl::try_new(target.scheme, &target.address, &target.path_prefix).map_err(in_group)?;
             let (remote_read, path) = (config.remote_read, &config.remote_read_path);
-            let downstream = Arc::new(TargetDownstream::new(Arc::clone(&client), url, remote_read, path));
+            let instrument = TargetInstrument::new(registry, ordinal, &name, &url);
+            let downstream = TargetDownstream::new(Arc::clone(&client), url, remote_read, path);
+            let downstream = Arc::new(downstream.measured(instrument));
             targets.push(GroupTarget { labels: target.labels, downstream });
         }
         Ok(Self::with_targets(ordinal, config, targets))
@@ -102,6 +107,9 @@ impl ServerGroup {
                     breaks_order: Arc::default(),
                 }),
             }
+        }
+        for bucket in buckets.iter().filter(|bucket| bucket.replicas.len() == 1) {
+            bucket.replicas[0].set_alone();
         }
         // promxy lets ignore_error win where both are set.
         let failure_policy = match (config.ignore_error, config.downgrade_error) {

@@ -11,6 +11,7 @@ use crate::config::PromxyConfig;
 use crate::error::Error;
 use crate::merge::{unite_label_sets, unite_metadata, unite_names};
 use crate::model::{Labels, MetadataRequest, MetricMetadata, QueryContext};
+use crate::telemetry::TargetRegistry;
 
 /// The groups, in the order of the config. A reload makes a new set.
 #[derive(Debug, Default)]
@@ -21,8 +22,13 @@ pub struct ServerGroupSet {
 impl ServerGroupSet {
     /// The groups that the config describes. Opens no connection.
     pub fn try_new(config: &PromxyConfig) -> Result<Self, Error> {
-        let groups =
-            config.server_groups.iter().enumerate().map(|(ordinal, group)| ServerGroup::try_new(ordinal, group));
+        Self::try_new_counted(config, &TargetRegistry::default())
+    }
+
+    /// The groups that the config describes, whose targets are counted in `registry`.
+    pub fn try_new_counted(config: &PromxyConfig, registry: &TargetRegistry) -> Result<Self, Error> {
+        let groups = config.server_groups.iter().enumerate();
+        let groups = groups.map(|(ordinal, group)| ServerGroup::try_new(ordinal, group, registry));
         Ok(Self::from_groups(groups.collect::<Result<_, _>>()?))
     }
 

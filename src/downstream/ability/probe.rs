@@ -115,7 +115,7 @@ impl AbilityProbe {
         let said = |error: Error| format!("{path}: {error}");
         let unreachable = |error: Error| NotLearned::Unreachable(said(error));
         let request = OpenRequest::Get { path: path.to_owned(), params };
-        let answer = self.client.open(&self.url, &request, context).await.map_err(unreachable)?;
+        let answer = self.client.open(&self.url, &request, context, None).await.map_err(unreachable)?;
         let status = answer.status;
         if !status.is_success() {
             let text = said(answer.into_error().await);

@@ -124,6 +124,7 @@ impl RawTables {
             Source::Chunks { mut body, mut decoder, mut bytes_of_turn } => match body.next_piece().await? {
                 Some(piece) => {
                     let samples = decoder.feed(&piece).map_err(|error| why(error, decoder.filter()))?;
+                    body.decoded(samples);
                     self.count(samples)?;
                     self.check_order(decoder.filter())?;
                     self.push_ready(decoder.take_batches())?;
