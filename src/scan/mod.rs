@@ -4,10 +4,12 @@ mod downstream_exec;
 mod groups_source;
 mod series_source;
 mod series_table;
+mod shared_scan;
 mod unite_series_exec;
 
 pub use downstream_exec::{DownstreamExec, ScannedParts};
 pub use groups_source::GroupsSource;
 pub use series_source::{ScanRequest, SelectorForm, SeriesSource};
 pub use series_table::{SeriesColumn, SeriesTable};
+pub use shared_scan::SharedScan;
 pub use unite_series_exec::UniteSeriesExec;

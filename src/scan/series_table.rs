@@ -15,7 +15,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 
-use super::{DownstreamExec, SeriesSource, UniteSeriesExec};
+use super::{DownstreamExec, SeriesSource, SharedScan, UniteSeriesExec};
 use crate::model::{
     COLUMN_LABELS, QueryContext, SelectForm, SelectRequest, Selector, samples_schema, steps_schema, timed_steps_schema,
 };
@@ -52,6 +52,7 @@ pub struct SeriesTable {
     request: SelectRequest,
     column: SeriesColumn,
     context: QueryContext,
+    shared: Option<Arc<SharedScan>>,
 }
 
 impl SeriesTable {
@@ -62,7 +63,13 @@ impl SeriesTable {
         column: SeriesColumn,
         context: QueryContext,
     ) -> Self {
-        Self { source, request, column, context }
+        Self { source, request, column, context, shared: None }
+    }
+
+    /// A table of a request that other tables of the query may make, too: all of them come with the same `shared`.
+    pub fn shared(self, shared: Arc<SharedScan>) -> Self {
+        shared.add_leaf();
+        Self { shared: Some(shared), ..self }
     }
 
     /// All columns of all series: the leaf, merged and united.
@@ -76,7 +83,11 @@ impl SeriesTable {
             let ordering = LexOrdering::new([labels]).expect("one expression makes an ordering");
             plan = Arc::new(SortPreservingMergeExec::new(ordering, plan));
         }
-        Ok(Arc::new(UniteSeriesExec::new(plan, self.request.form.clone(), self.column, part_count > 1)))
+        let united = UniteSeriesExec::new(plan, self.request.form.clone(), self.column, part_count > 1);
+        Ok(match &self.shared {
+            Some(shared) => shared.leaf(Arc::new(united)),
+            None => Arc::new(united),
+        })
     }
 
     /// The selector as PromQL, for EXPLAIN.

@@ -12,6 +12,7 @@ mod selector;
 mod subquery;
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::logical_expr::LogicalPlan;
@@ -22,8 +23,8 @@ use self::relation::Scalar;
 use super::functions::steps::RepeatSteps;
 use super::preprocess::{QueryBounds, is_step_invariant};
 use crate::error::Error;
-use crate::model::{DurationMs, EvaluationMode, QueryContext, StepGrid, TimestampMs};
-use crate::scan::SeriesSource;
+use crate::model::{DurationMs, EvaluationMode, QueryContext, SelectRequest, StepGrid, TimestampMs};
+use crate::scan::{SeriesColumn, SeriesSource, SharedScan};
 use crate::syntax::{Expr, ExprKind, Features, UnaryOp, ValueType};
 
 /// What a plan depends on besides the tree.
@@ -96,6 +97,7 @@ pub fn plan_query(
         source,
         context,
         scan_count: Cell::new(0),
+        scans: RefCell::default(),
         histogram_parts: Cell::default(),
         is_pushed: Cell::new(false),
         not_pushed: RefCell::default(),
@@ -119,6 +121,8 @@ struct Planner<'a> {
     source: &'a Arc<dyn SeriesSource>,
     context: &'a QueryContext,
     scan_count: Cell<usize>,
+    /// Leaves that ask for the same are asked once.
+    scans: RefCell<HashMap<(SelectRequest, SeriesColumn), Arc<SharedScan>>>,
     /// What is looked at further out than the expression that is being planned.
     histogram_parts: Cell<HistogramParts>,
     /// Is everything further in to be evaluated here?

@@ -16,7 +16,7 @@ use crate::promql::functions::extended_range::{ExtendToEdges, SmoothToSteps};
 use crate::promql::functions::range::AlignToSteps;
 use crate::promql::functions::start_times::StartTimesToSteps;
 use crate::promql::functions::steps::RepeatSteps;
-use crate::scan::{SelectorForm, SeriesColumn, SeriesTable};
+use crate::scan::{SelectorForm, SeriesColumn, SeriesTable, SharedScan};
 use crate::syntax::{Expr, ExprKind, MatrixSelector, RangeExtension, Span, VectorSelector};
 
 /// Raw samples and the windows over them.
@@ -173,7 +173,10 @@ impl Planner<'_> {
 
     fn scan(&self, selector: &VectorSelector, form: SelectForm, column: SeriesColumn) -> Result<LogicalPlan, Error> {
         let request = SelectRequest { matchers: selector.matchers.clone(), form };
-        let table = SeriesTable::new(Arc::clone(self.source), request, column, self.context.clone());
+        let shared = || Arc::new(SharedScan::new(self.context.clone()));
+        let mut scans = self.scans.borrow_mut();
+        let shared = Arc::clone(scans.entry((request.clone(), column)).or_insert_with(shared));
+        let table = SeriesTable::new(Arc::clone(self.source), request, column, self.context.clone()).shared(shared);
         let name = format!("scan_{}", self.scan_count.replace(self.scan_count.get() + 1));
         LogicalPlanBuilder::scan(name, provider_as_source(Arc::new(table)), None)
             .and_then(LogicalPlanBuilder::build)
