@@ -10,9 +10,13 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
+use quiver::config;
+use quiver::encode::encode_query_response;
 use quiver::error::ErrorKind;
-use quiver::model::{DurationMs, ProcessBudget, StepGrid, TimestampMs};
+use quiver::model::{DurationMs, EvaluationMode, ProcessBudget, StepGrid, TimestampMs};
 use quiver::query::{EngineOptions, QueryEngine, QueryOptions};
+use quiver::scan::GroupsSource;
+use quiver::servergroup::ServerGroupSet;
 use quiver::testing::MemoryStore;
 use quiver::testing::fake_prometheus::FakePrometheus;
 use serde_json::Value;
@@ -167,6 +171,41 @@ fn the_wait_in_the_queue_is_a_part_of_the_timeout() {
     let asked_at = Instant::now() - Duration::from_secs(30);
     let options = QueryOptions { asked_at: Some(asked_at), ..QueryOptions::default() };
     assert_eq!(engine.context(&options).deadline, Some(asked_at + Duration::from_secs(120)));
+}
+
+#[tokio::test]
+async fn leaves_that_ask_for_the_same_are_asked_once() {
+    let server = FakePrometheus::start(store()).await.expect("a free port");
+    let text = format!("promxy:\n  server_groups:\n    - static_configs: [{{targets: ['{}']}}]\n", server.target());
+    let config = config::parse(&text, "limits.yml").expect("a good config").config;
+    let set = ServerGroupSet::try_new(&config.promxy).expect("good groups");
+    let options = EngineOptions { mode: EvaluationMode::Exact, ..EngineOptions::default() };
+    let engine = QueryEngine::new(Arc::new(GroupsSource::new(Arc::new(set))), options.clone());
+    let alone = QueryEngine::new(store(), options);
+    let answer = async |engine: &QueryEngine, query: &str| {
+        let result = engine.range(query, grid(), &QueryOptions::default()).await.expect(query);
+        let chunks = encode_query_response(result.value, &[], &[], None, None).expect("a good table");
+        String::from_utf8(chunks.flatten().collect()).expect("text")
+    };
+    // What is asked once about the server itself.
+    answer(&engine, "wide").await;
+    let mut asked = async |query: &str| {
+        server.forget_seen();
+        assert_eq!(answer(&engine, query).await, answer(&alone, query).await, "{query}");
+        server.seen().len()
+    };
+    for (query, once) in [
+        ("wide / wide", "wide"),
+        ("wide and wide or wide", "wide"),
+        ("wide - scalar(sum(wide))", "wide"),
+        ("sum(rate(wide[5m])) / count(increase(wide[5m]))", "rate(wide[5m])"),
+        ("max_over_time(wide[5m:1m]) > min_over_time(wide[5m:1m])", "max_over_time(wide[5m:1m])"),
+    ] {
+        let expected = asked(once).await;
+        assert!(expected > 0, "{once}");
+        assert_eq!(asked(query).await, expected, "{query}");
+    }
+    assert_eq!(asked("wide / wide offset 1m").await, 2 * asked("wide").await, "not the same");
 }
 
 /// The gateway as a process of its own; killed at the end.
