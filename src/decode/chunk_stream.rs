@@ -15,7 +15,7 @@ mod text;
 use arrow::record_batch::RecordBatch;
 
 use super::DecodeError;
-use super::chunk::{ChunkDecoder, TimeWindow};
+use super::chunk::{ChunkDecoder, ChunkProblem, TimeWindow};
 use super::series_builder::SeriesBuilder;
 use crate::model::{EncodedLabelsBuilder, LabelPairsError};
 use frames::Frames;
@@ -193,8 +193,10 @@ impl<F: SeriesFilter> Rows<F> {
         }
         while let Some(chunk) = series.next_chunk()? {
             let SentChunk { encoding, data, data_offset } = chunk;
-            self.chunks.decode(encoding, data, self.window, &mut self.builder).map_err(|error| {
-                DecodeError::Invalid { offset: data_offset, problem: format!("{encoding} chunk: {error}") }
+            let decoded = self.chunks.decode(encoding, data, self.window, &mut self.builder);
+            decoded.map_err(|error| match error.problem {
+                ChunkProblem::TooManySamples => DecodeError::TooManySamples,
+                _ => DecodeError::Invalid { offset: data_offset, problem: format!("{encoding} chunk: {error}") },
             })?;
             self.builder.check_limit().map_err(|_| DecodeError::TooManySamples)?;
         }

@@ -187,6 +187,10 @@ impl SampleSink for SeriesBuilder {
         self.count_piece(timestamp_ms, timestamp_ms, histogram_size(&histogram));
         self.table.push_histogram(timestamp_ms, start_time_ms, histogram);
     }
+
+    fn is_full(&self) -> bool {
+        self.check_limit().is_err()
+    }
 }
 
 #[cfg(test)]

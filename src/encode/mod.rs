@@ -11,7 +11,10 @@ mod metadata_json;
 mod number;
 mod text;
 
-pub use chunk::{CHUNK_SAMPLES, EncodedChunk, encode_row_chunks, encode_xor_chunks};
+pub use chunk::{
+    CHUNK_SAMPLES, ChunkOptions, EncodedChunk, StartTimeChunks, encode_row_chunks, encode_row_chunks_as,
+    encode_xor_chunks,
+};
 pub use chunk_stream::{FRAME_BYTES, write_frame, write_series_frames};
 pub use envelope::{encode_data, error_response};
 pub use histogram_text::format_histogram;

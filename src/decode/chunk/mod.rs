@@ -3,23 +3,39 @@
 //! | encoding | samples |
 //! |---|---|
 //! | XOR | floats |
+//! | XOR2 | floats, with start timestamps if there are any |
+//! | HISTOGRAM, HISTOGRAM_ST | native histograms with integer counts; with start timestamps |
+//! | FLOAT_HISTOGRAM, FLOAT_HISTOGRAM_ST | native histograms with float counts; with start timestamps |
 //!
 //! Source: the layouts of Prometheus v3.14 tsdb/chunkenc.
 
 mod bit_reader;
 mod block;
+mod float_counts;
+mod histogram;
+mod integer_counts;
+#[cfg(test)]
+mod real_chunk_tests;
+mod start_times;
 #[cfg(test)]
 mod tests;
+mod varbit;
 mod xor;
+mod xor2;
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use thiserror::Error;
 
+use super::histogram_layout::HistogramLayoutError;
 use crate::model::{ChunkEncoding, NativeHistogram, TimestampMs};
 use bit_reader::{BitReader, PADDING_BYTES};
 use block::FloatBlock;
+use float_counts::FloatCounts;
+use histogram::HistogramHeader;
+use integer_counts::IntegerCounts;
+use start_times::StartTimes;
 
 /// The times that are asked for: `start < t ≤ end`.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -62,6 +78,11 @@ pub trait SampleSink {
 
     /// A histogram, with its start timestamp where it is known.
     fn histogram(&mut self, timestamp_ms: i64, start_time_ms: Option<i64>, histogram: Arc<NativeHistogram>);
+
+    /// Should decoding stop, because there are too many samples? It is asked behind every histogram; a chunk of floats is small.
+    fn is_full(&self) -> bool {
+        false
+    }
 }
 
 /// Why a chunk could not be decoded.
@@ -87,9 +108,6 @@ pub enum ChunkProblem {
     /// The bytes end before the samples that the header announces.
     #[error("the chunk ends too early")]
     Truncated,
-    /// The encoding has no decoder yet.
-    #[error("chunks of this encoding are not read yet")]
-    NotRead,
     /// A varint is longer than 64 bits.
     #[error("a varint has more than 64 bits")]
     Varint,
@@ -99,6 +117,12 @@ pub enum ChunkProblem {
     /// A time is before that of the sample before.
     #[error("the time is before that of the sample before")]
     NotAscending,
+    /// The buckets of a histogram cannot lie as they are said to.
+    #[error(transparent)]
+    Layout(#[from] HistogramLayoutError),
+    /// The sink wants no more.
+    #[error("too many samples")]
+    TooManySamples,
 }
 
 /// Decodes chunks; it keeps its buffers between them.
@@ -120,17 +144,51 @@ impl ChunkDecoder {
         window: TimeWindow,
         sink: &mut dyn SampleSink,
     ) -> Result<(), ChunkError> {
-        let truncated = ChunkError { sample: 0, problem: ChunkProblem::Truncated };
         self.block.clear();
         match encoding {
             ChunkEncoding::Xor => {
-                let (count, body) = chunk.split_first_chunk::<2>().ok_or(truncated)?;
+                let (header, body) = split_header::<2>(chunk)?;
                 let reader = reader_of(&mut self.padded, body);
-                xor::decode(reader, usize::from(u16::from_be_bytes(*count)), window, &mut self.block, sink)
+                xor::decode(reader, usize::from(u16::from_be_bytes(header)), window, &mut self.block, sink)
             }
-            _ => Err(ChunkError { sample: 0, problem: ChunkProblem::NotRead }),
+            ChunkEncoding::Xor2 => {
+                let ([high, low, starts], body) = split_header::<3>(chunk)?;
+                let reader = reader_of(&mut self.padded, body);
+                let sample_count = usize::from(u16::from_be_bytes([high, low]));
+                xor2::decode(reader, sample_count, StartTimes::new(starts), window, &mut self.block, sink)
+            }
+            ChunkEncoding::Histogram | ChunkEncoding::FloatHistogram => {
+                let (header, body) = split_header::<3>(chunk)?;
+                self.decode_histograms(encoding, HistogramHeader::plain(header), body, window, sink)
+            }
+            ChunkEncoding::HistogramSt | ChunkEncoding::FloatHistogramSt => {
+                let (header, body) = split_header::<3>(chunk)?;
+                self.decode_histograms(encoding, HistogramHeader::with_starts(header), body, window, sink)
+            }
         }
     }
+
+    fn decode_histograms(
+        &mut self,
+        encoding: ChunkEncoding,
+        header: HistogramHeader,
+        body: &[u8],
+        window: TimeWindow,
+        sink: &mut dyn SampleSink,
+    ) -> Result<(), ChunkError> {
+        let reader = reader_of(&mut self.padded, body);
+        match encoding {
+            ChunkEncoding::FloatHistogram | ChunkEncoding::FloatHistogramSt => {
+                histogram::decode::<FloatCounts>(reader, header, window, sink)
+            }
+            _ => histogram::decode::<IntegerCounts>(reader, header, window, sink),
+        }
+    }
+}
+
+fn split_header<const N: usize>(chunk: &[u8]) -> Result<([u8; N], &[u8]), ChunkError> {
+    let truncated = ChunkError { sample: 0, problem: ChunkProblem::Truncated };
+    chunk.split_first_chunk::<N>().map(|(header, body)| (*header, body)).ok_or(truncated)
 }
 
 /// The bytes with padding. A copy costs a fraction of a nanosecond a sample and spares every read the question for the end.

@@ -1,5 +1,8 @@
 //! Writes bits from the most significant one on.
 
+/// Bits of varbit numbers, by how many ones (from one on) announce them.
+const VARBIT_WIDTHS: [u32; 7] = [3, 6, 9, 12, 18, 25, 56];
+
 /// Bytes that grow bit by bit.
 #[derive(Clone, Debug, Default)]
 pub(super) struct BitWriter {
@@ -48,9 +51,33 @@ impl BitWriter {
         self.write_uvarint(((value << 1) ^ (value >> 63)) as u64);
     }
 
-    /// How many bytes there will be.
-    pub(super) fn len(&self) -> usize {
-        self.bytes.len() + usize::from(self.pending_bits > 0)
+    /// A signed number of as many bits as it needs.
+    pub(super) fn write_varbit_int(&mut self, value: i64) {
+        let ones = VARBIT_WIDTHS.iter().position(|width| fits_signed(value, *width)).map_or(8, |at| at + 1);
+        self.write_varbit(if value == 0 { 0 } else { ones }, value as u64);
+    }
+
+    /// An unsigned number of as many bits as it needs.
+    pub(super) fn write_varbit_uint(&mut self, value: u64) {
+        let needed = u64::BITS - value.leading_zeros();
+        let ones = VARBIT_WIDTHS.iter().position(|width| needed <= *width).map_or(8, |at| at + 1);
+        self.write_varbit(if value == 0 { 0 } else { ones }, value);
+    }
+
+    /// Up to seven ones and a zero, or eight ones; then the number.
+    fn write_varbit(&mut self, ones: usize, value: u64) {
+        match ones {
+            0 => self.write(0, 1),
+            8 => {
+                self.write(0xff, 8);
+                self.write(value, 64);
+            }
+            ones => {
+                let width = VARBIT_WIDTHS[ones - 1];
+                self.write((1 << (ones + 1)) - 2, ones as u32 + 1);
+                self.write(value & ((1 << width) - 1), width);
+            }
+        }
     }
 
     /// The header, to be changed.
@@ -84,7 +111,6 @@ mod tests {
         writer.write(0, 0);
         writer.write(u64::MAX, 64);
         writer.write(0b10, 2);
-        assert_eq!(writer.len(), 1 + 9);
         writer.header_mut()[0] = 8;
         let bytes = writer.finish();
         // Three bits, 64 ones, two bits, and zeros to the end of the byte.
@@ -95,5 +121,24 @@ mod tests {
     fn signed_numbers_reach_one_further_up_than_down() {
         assert_eq!([-4, -3, 4, 5].map(|value| fits_signed(value, 3)), [false, true, true, false]);
         assert_eq!([i64::MIN, i64::MAX, 1 << 55].map(|value| fits_signed(value, 56)), [false, false, true]);
+    }
+    #[test]
+    fn varbit_numbers_take_the_bits_that_they_need() {
+        let int = |value: i64| {
+            let mut writer = BitWriter::new(&[]);
+            writer.write_varbit_int(value);
+            writer.finish()
+        };
+        assert_eq!(int(0), [0]);
+        assert_eq!((int(4), int(-3), int(5)), (vec![0b1010_0000], vec![0b1010_1000], vec![0b1100_0010, 0b1000_0000]));
+        assert_eq!(int(i64::MIN), [255, 0x80, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(int(1 << 55), [254, 0x80, 0, 0, 0, 0, 0, 0]);
+        let uint = |value: u64| {
+            let mut writer = BitWriter::new(&[]);
+            writer.write_varbit_uint(value);
+            writer.finish()
+        };
+        assert_eq!((uint(0), uint(7), uint(8)), (vec![0], vec![0b1011_1000], vec![0b1100_0100, 0]));
+        assert_eq!(uint(u64::MAX), [255; 9]);
     }
 }
