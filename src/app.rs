@@ -254,10 +254,14 @@ async fn load_config(file: &Path) -> Result<Config, String> {
         .map_err(|e| e.to_string())
 }
 
-/// The engine over all server groups of a config.
+/// The engine over all server groups of a config. What its groups do in the background ends with it.
 fn engine_of(config: &Config, options: &EngineOptions, metrics: &Metrics) -> Result<QueryEngine, String> {
-    let groups =
+    let mut groups =
         ServerGroupSet::try_new_counted(&config.promxy, metrics.targets()).map_err(|error| error.to_string())?;
+    groups.start(metrics.label_filters());
+    if let Some(hint) = groups.hint() {
+        tracing::info!("{hint}");
+    }
     let options = EngineOptions { default_subquery_step: config.global.evaluation_interval, ..options.clone() };
     Ok(QueryEngine::new(Arc::new(GroupsSource::new(Arc::new(groups))), options))
 }

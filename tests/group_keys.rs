@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use quiver::config::{
-    AbsoluteTimeRange, HttpClientConfig, PromxyConfig, RelativeTimeRange, ServerGroupConfig, StaticConfig,
+    AbsoluteTimeRange, HttpClientConfig, LabelFilterConfig, PromxyConfig, RelativeTimeRange, ServerGroupConfig,
+    StaticConfig, parse,
 };
 use quiver::model::{DurationMs, Labels, MetadataRequest, QueryContext, QueryValue, StepGrid, TimestampMs};
 use quiver::query::{EngineOptions, QueryEngine, QueryOptions};
 use quiver::scan::GroupsSource;
 use quiver::servergroup::ServerGroupSet;
+use quiver::telemetry::Metrics;
 use quiver::testing::fake_prometheus::{FakePrometheus, RequestKind};
 use quiver::testing::{MemoryStore, format_tables};
 
@@ -136,5 +138,149 @@ async fn a_group_that_has_nothing_of_the_time_is_not_asked() {
     }
     for kind in RequestKind::ALL.into_iter().filter(|kind| *kind != RequestKind::Other) {
         assert_eq!(server.seen_count(kind), 0, "{kind:?}");
+    }
+}
+
+/// Asks until nothing is sent any more: what is learned in the background has been learned.
+async fn until_not_asked(server: &FakePrometheus, gateway: &QueryEngine, query: &str) {
+    let waiting = async {
+        loop {
+            server.forget_seen();
+            assert_eq!(answer(gateway, query, grid(0, 1200, 100)).await, [""; 0]);
+            if server.seen_count(RequestKind::QueryRange) == 0 {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), waiting).await.expect("the filter learns");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_is_not_asked_for_values_that_it_does_not_have() {
+    let server = FakePrometheus::start(store(|_| true)).await.expect("a free port");
+    let filter = LabelFilterConfig { dynamic_labels: ["series".to_owned()].into(), ..LabelFilterConfig::default() };
+    let group = ServerGroupConfig { label_filter: Some(filter), remote_read: Some(false), ..group(&server.target()) };
+    let mut groups = ServerGroupSet::try_new(&PromxyConfig { server_groups: vec![group] }).expect("a good config");
+    let metrics = Metrics::default();
+    groups.start(metrics.label_filters());
+    let groups = Arc::new(groups);
+    let gateway = QueryEngine::new(Arc::new(GroupsSource::new(Arc::clone(&groups))), EngineOptions::default());
+    until_not_asked(&server, &gateway, "x{series=\"nobody\"}").await;
+
+    let truth = QueryEngine::new(store(|_| true), EngineOptions::default());
+    for (query, is_asked) in [
+        ("x{series=\"always\"}", true),
+        ("x{series!=\"always\"}", true),
+        ("x{series=~\"al.*|nobody\"}", true),
+        ("y{series=\"\"}", true),
+        ("x{series=~\"no.*\"}", false),
+        ("x{series!=\"\",series!~\"always|ending|seldom\"}", false),
+        ("sum(x{series=\"nobody\"})", false),
+    ] {
+        server.forget_seen();
+        let grid = grid(0, 1200, 100);
+        assert_eq!(answer(&gateway, query, grid).await, answer(&truth, query, grid).await, "{query}");
+        assert_eq!(server.seen_count(RequestKind::QueryRange) > 0, is_asked, "{query}");
+    }
+    server.forget_seen();
+    let nobody = quiver::model::Matcher::equal("series", "nobody");
+    let request = MetadataRequest { selectors: vec![vec![nobody]], start: None, end: None, limit: None };
+    assert_eq!(groups.series(&request, &QueryContext::default()).await, Ok(Vec::new()));
+    assert_eq!(server.seen().len(), 0);
+    let page = metrics.render();
+    for line in [
+        "promxy_label_filter_sync_count_total{status=\"success\"} 1",
+        "promxy_label_filter_filtered_count_total{type=\"Series\"} 1",
+        "quiver_label_filter_known_values{server_group=\"0\"} 3",
+    ] {
+        assert!(page.lines().any(|own| own == line), "{line}\n{page}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filter_that_cannot_learn_keeps_nobody_from_data() {
+    let server = FakePrometheus::start(store(|_| true)).await.expect("a free port");
+    let filter = LabelFilterConfig { dynamic_labels: ["series".to_owned()].into(), ..LabelFilterConfig::default() };
+    // Its pair never answers: what only that one has is not known. And errors of the group are not shown.
+    let with_dead_pair =
+        StaticConfig { targets: vec![server.target(), "127.0.0.1:1".to_owned()], labels: Labels::default() };
+    let group = ServerGroupConfig {
+        label_filter: Some(filter),
+        static_configs: vec![with_dead_pair],
+        ignore_error: true,
+        ..group(&server.target())
+    };
+    let mut groups = ServerGroupSet::try_new(&PromxyConfig { server_groups: vec![group] }).expect("a good config");
+    let metrics = Metrics::default();
+    groups.start(metrics.label_filters());
+    let failed = "promxy_label_filter_sync_count_total{status=\"error\"}";
+    let waiting = async {
+        while !metrics.render().contains(failed) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), waiting).await.expect("a sync ends");
+    let gateway = QueryEngine::new(Arc::new(GroupsSource::new(Arc::new(groups))), EngineOptions::default());
+    server.forget_seen();
+    let result = gateway.range("x{series=\"nobody\"}", grid(0, 1200, 100), &QueryOptions::default()).await;
+    assert!(result.is_ok_and(|result| !result.annotations.is_empty()));
+    assert!(!server.seen().is_empty(), "the selector was sent");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn targets_with_other_labels_after_relabelling_are_no_replicas() {
+    let [a, b] = [FakePrometheus::start(store(|_| true)), FakePrometheus::start(store(|_| true))];
+    let (a, b) = (a.await.expect("a free port"), b.await.expect("a free port"));
+    let port = |server: &FakePrometheus| server.target().rsplit(':').next().map(str::to_owned).expect("a port");
+    let text = format!(
+        "promxy:
+  server_groups:
+  - static_configs: [{{targets: ['{}', '{}', 'gone:1'], labels: {{__meta_x: y, dc: d1}}}}]
+    http_client: {{dial_timeout: 5s}}
+    relabel_configs:
+    - {{action: drop, source_labels: [__address__], regex: 'gone:.*'}}
+    - {{source_labels: [__address__], regex: '.*:{}', target_label: site, replacement: a}}
+    - {{source_labels: [__address__], regex: '.*:{}', target_label: site, replacement: b}}
+",
+        a.target(),
+        b.target(),
+        port(&a),
+        port(&b)
+    );
+    let config = parse(&text, "f.yml").unwrap_or_else(|error| panic!("{error}")).config;
+    let gateway = gateway(config.promxy.server_groups);
+    let grid = grid(100, 100, 1);
+    let rows = answer(&gateway, "x{series=\"always\"}", grid).await;
+    assert_eq!(rows, [r#"x{dc="d1", series="always", site="a"} 100"#, r#"x{dc="d1", series="always", site="b"} 100"#]);
+    assert_eq!(answer(&gateway, "sum(x{series=\"always\"})", grid).await, ["{} 200"]);
+    b.forget_seen();
+    assert_eq!(answer(&gateway, "count(x{site=\"a\"})", grid).await, ["{} 3"]);
+    assert_eq!(b.seen().len(), 0, "its site cannot match");
+}
+
+#[test]
+fn groups_that_cannot_be_told_apart_are_named_at_start() {
+    let with = |name: &str, labels: &[(&str, &str)], disjoint| ServerGroupConfig {
+        name: Some(name.to_owned()),
+        labels: Labels::from_pairs(labels.iter().copied()),
+        disjoint,
+        ..group("a:1")
+    };
+    let named = |groups: Vec<ServerGroupConfig>| {
+        let hint = ServerGroupSet::try_new(&PromxyConfig { server_groups: groups }).expect("a good config").hint();
+        hint.map(|hint| hint.split(" cannot").next().map(str::to_owned).expect("a text"))
+    };
+    let (eu, us) = (&[("region", "eu")][..], &[("region", "us")][..]);
+    for (groups, hint) in [
+        (vec![], None),
+        (vec![with("a", &[], false)], None),
+        (vec![with("a", eu, false), with("b", us, false)], None),
+        (vec![with("a", &[], false), with("b", &[], false)], Some(r#"server groups "a", "b""#)),
+        (vec![with("a", eu, false), with("b", us, false), with("c", eu, false)], Some(r#"server groups "a", "c""#)),
+        // One of the two is enough to say so.
+        (vec![with("a", &[], true), with("b", &[], false)], None),
+        (vec![with("a", &[], true), with("b", &[], false), with("c", &[], false)], Some(r#"server groups "b", "c""#)),
+    ] {
+        assert_eq!(named(groups).as_deref(), hint);
     }
 }

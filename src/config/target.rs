@@ -82,3 +82,81 @@ pub(super) fn check_path_prefix(text: &str) -> Result<String, String> {
         path => Ok(format!("/{path}")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse;
+
+    fn group(keys: &str) -> ServerGroupConfig {
+        let text = format!(
+            "promxy: {{server_groups: [{{static_configs: [{{targets: [a], labels: {{__meta_port: '1', __tmp: x}}}}], {keys}}}]}}"
+        );
+        let mut loaded = parse(&text, "f.yml").unwrap_or_else(|error| panic!("{error}"));
+        loaded.config.promxy.server_groups.remove(0)
+    }
+
+    fn discovered(pairs: &[(&str, &str)]) -> Labels {
+        Labels::from_pairs(pairs.iter().copied())
+    }
+
+    fn shown(group: &ServerGroupConfig, labels: &[(&str, &str)]) -> String {
+        match group.target(&discovered(labels)) {
+            Ok(Some(target)) => {
+                format!("{}://{}{} {}", target.scheme, target.address, target.path_prefix, target.labels)
+            }
+            Ok(None) => "dropped".to_owned(),
+            Err(message) => message,
+        }
+    }
+
+    #[test]
+    fn rules_choose_targets_say_how_they_are_reached_and_label_their_series() {
+        let by_rack = group(
+            "scheme: https, path_prefix: /p, relabel_configs: [
+                {action: drop, source_labels: [rack], regex: r9},
+                {source_labels: [__address__, __meta_port], separator: ':', target_label: __address__},
+                {source_labels: [__scheme__, rack], regex: 'https;r1', target_label: __scheme__, replacement: http},
+                {source_labels: [rack], regex: r1, target_label: __path_prefix__, replacement: x/y/},
+                {source_labels: [rack], target_label: place},
+                {action: labeldrop, regex: rack}]",
+        );
+        for (labels, expected) in [
+            (&[("__address__", "a"), ("__meta_port", "1"), ("rack", "r1")][..], r#"http://a:1/x/y {place="r1"}"#),
+            (
+                &[("__address__", "a"), ("__meta_port", "1"), ("rack", "r2"), ("__tmp", "x")],
+                r#"https://a:1/p {place="r2"}"#,
+            ),
+            (&[("__address__", "a"), ("rack", "r9")], "dropped"),
+            // What was discovered goes over what the group says.
+            (
+                &[("__address__", "a"), ("__meta_port", "1"), ("__scheme__", "HTTP"), ("__path_prefix__", "/")],
+                "http://a:1 {}",
+            ),
+        ] {
+            assert_eq!(shown(&by_rack, labels), expected, "{labels:?}");
+        }
+    }
+
+    #[test]
+    fn a_target_that_cannot_be_asked_is_told() {
+        let plain = group("path_prefix: /p");
+        for (labels, expected) in [
+            (&[("rack", "r1")][..], "after relabel_configs, there is no __address__"),
+            (
+                &[("__address__", "http://a")],
+                "after relabel_configs, __address__: \"http://a\" has a scheme, write \"a\", and scheme: http in the server group",
+            ),
+            (
+                &[("__address__", "a"), ("__scheme__", "ftp")],
+                "after relabel_configs, __scheme__: \"ftp\" is not a scheme, write http or https",
+            ),
+            (
+                &[("__address__", "a"), ("__path_prefix__", "/a b")],
+                "after relabel_configs, __path_prefix__: \"/a b\" holds ' ', which must be percent-encoded in a path",
+            ),
+        ] {
+            assert_eq!(shown(&plain, labels), expected, "{labels:?}");
+        }
+    }
+}

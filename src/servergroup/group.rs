@@ -12,6 +12,7 @@ use futures::stream::{self, StreamExt};
 use super::coverage::{Covered, TimeRanges};
 use super::covered_downstream::CoveredDownstream;
 use super::fanout::{FailurePolicy, FanOut, GroupName};
+use super::label_filter::LabelFilter;
 use super::replica_streams::ReplicaScan;
 use super::rewrite::{AskedValues, Rewrites, RoutedMetadata};
 use super::rewritten_stream::Rewriting;
@@ -21,8 +22,8 @@ use crate::downstream::{Downstream, HttpClient, SampleTimes, TargetDownstream, T
 use crate::error::Error;
 use crate::merge::{MergePolicy, TableForm, unite_label_sets, unite_metadata, unite_names};
 use crate::model::{
-    Annotation, AnnotationSink, Labels, METRIC_NAME, MetadataRequest, MetricMetadata, QueryContext, SelectForm,
-    SelectRequest, SeriesStream, TimestampMs,
+    Annotation, AnnotationKind, AnnotationSink, Labels, METRIC_NAME, MetadataRequest, MetricMetadata, QueryContext,
+    SelectForm, SelectRequest, SeriesStream, TimestampMs,
 };
 use crate::telemetry::TargetRegistry;
 
@@ -40,7 +41,7 @@ pub struct GroupTarget {
 
 /// Targets that hold the same data, and how they are asked and merged. Targets whose series get different labels hold
 /// different data: they are different buckets, and each bucket must answer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ServerGroup {
     name: GroupName,
     buckets: Vec<Bucket>,
@@ -48,10 +49,11 @@ pub struct ServerGroup {
     failure_policy: FailurePolicy,
     timeout: Option<Duration>,
     ranges: Option<TimeRanges>,
+    is_disjoint: bool,
 }
 
 /// Replicas of each other.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Bucket {
     pub(super) rewrites: Rewrites,
     /// Of each replica, what it adds to its series before any rule.
@@ -59,8 +61,22 @@ pub(super) struct Bucket {
     replicas: Vec<Arc<dyn Downstream>>,
     /// Whether someone else may hold the same series, so that it matters whose sample is newer.
     sample_times: SampleTimes,
+    /// What the replicas together cannot have.
+    filter: Option<Arc<LabelFilter>>,
     /// Has it happened that stored labels were overwritten so that the order of series broke?
     breaks_order: Arc<AtomicBool>,
+}
+
+impl Bucket {
+    /// A question about series as it is put to the replicas; `None`: nobody has to be asked. `kind` is what such a question
+    /// is counted as.
+    fn route_metadata(&self, request: &MetadataRequest, kind: &'static str) -> Result<Option<RoutedMetadata>, Error> {
+        let Some(filter) = &self.filter else { return self.rewrites.route_metadata(request) };
+        match filter.metadata(request, kind)? {
+            Some(request) => self.rewrites.route_metadata(&request),
+            None => Ok(None),
+        }
+    }
 }
 
 impl ServerGroup {
@@ -104,6 +120,7 @@ impl ServerGroup {
                     added: vec![added],
                     replicas: vec![target.downstream],
                     sample_times: SampleTimes::Needed,
+                    filter: config.label_filter.clone().map(|config| Arc::new(LabelFilter::new(config))),
                     breaks_order: Arc::default(),
                 }),
             }
@@ -128,12 +145,61 @@ impl ServerGroup {
             failure_policy,
             timeout: config.timeout,
             ranges,
+            is_disjoint: config.disjoint,
         }
     }
 
     /// How much the group has of the samples with `after < t ≤ until`, by its time ranges.
     pub fn covered(&self, after: TimestampMs, until: TimestampMs, context: &QueryContext) -> Covered {
         self.ranges.as_ref().map_or(Covered::Whole, |ranges| ranges.at(context.now).samples(after, until))
+    }
+
+    /// Does the config say that no other group holds any series of this one?
+    pub fn is_disjoint(&self) -> bool {
+        self.is_disjoint
+    }
+
+    /// Can a bucket have anything to say to this selector, as far as its time ranges and its label filter tell? If not, its
+    /// answer is empty, and nobody is asked.
+    pub fn may_have(&self, bucket: usize, request: &SelectRequest, context: &QueryContext) -> Result<bool, Error> {
+        let covered = self.ranges.as_ref().map(|ranges| ranges.at(context.now).select(&request.form));
+        let Some(filter) = self.label_filter(bucket) else {
+            return Ok(covered.is_none_or(|covered| covered.is_some()));
+        };
+        if matches!(covered, Some(None)) {
+            return Ok(false);
+        }
+        let (after, kind) = match request.form {
+            SelectForm::Samples { start, .. } => (start, "GetValue"),
+            SelectForm::Steps { grid, lookback } => {
+                (grid.start() - lookback, if grid.step_count() == 1 { "Query" } else { "QueryRange" })
+            }
+        };
+        filter.allows(&request.matchers, Some(after), kind)
+    }
+
+    /// The filter of a bucket, if it has one.
+    pub(super) fn label_filter(&self, bucket: usize) -> Option<&Arc<LabelFilter>> {
+        self.buckets.get(bucket)?.filter.as_ref()
+    }
+
+    /// The values of a label of a bucket's series, past its filter and whatever the group's failure policy is: those of all of
+    /// its replicas, or an error. The context must be of this question alone.
+    pub(super) async fn whole_label_values(
+        &self,
+        bucket: usize,
+        name: &str,
+        request: &MetadataRequest,
+        context: &QueryContext,
+    ) -> Result<Vec<String>, Error> {
+        let buckets = self.buckets.get(bucket).map(|bucket| Bucket { filter: None, ..bucket.clone() });
+        let bucket_alone =
+            Self { buckets: buckets.into_iter().collect(), failure_policy: FailurePolicy::Fail, ..self.clone() };
+        let values = bucket_alone.label_values(name, request, context).await?;
+        match context.annotations.snapshot().into_iter().find(|noted| noted.kind == AnnotationKind::Warning) {
+            Some(warning) => Err(Error::execution(warning.text)),
+            None => Ok(values),
+        }
     }
 
     /// Its name, or its place in the config where it has none.
@@ -170,15 +236,20 @@ impl ServerGroup {
     /// asked for in any case. The stream has samples tables or timed steps tables, sorted by labels, each label set once.
     pub fn open(
         &self,
-        bucket: usize,
+        bucket_index: usize,
         request: &SelectRequest,
         sample_times: SampleTimes,
         context: &QueryContext,
     ) -> SeriesStream {
-        let Some(bucket) = self.buckets.get(bucket) else {
+        let Some(bucket) = self.buckets.get(bucket_index) else {
             context.annotations.add(Annotation::warning(format!("{} has no targets", self.name)));
             return stream::empty().boxed();
         };
+        match self.may_have(bucket_index, request, context) {
+            Ok(true) => {}
+            Ok(false) => return stream::empty().boxed(),
+            Err(error) => return stream::iter([Err(error)]).boxed(),
+        }
         let route = match bucket.rewrites.route(&request.matchers) {
             Ok(Some(route)) => route,
             Ok(None) => return stream::empty().boxed(),
@@ -231,7 +302,7 @@ impl ServerGroup {
     /// Label names of the answer's series, sorted, unique.
     pub async fn label_names(&self, request: &MetadataRequest, context: &QueryContext) -> Result<Vec<String>, Error> {
         let asked = self.buckets.iter().map(|bucket| async move {
-            let Some(routed) = bucket.rewrites.route_metadata(request)? else { return Ok(Vec::new()) };
+            let Some(routed) = bucket.route_metadata(request, "LabelNames")? else { return Ok(Vec::new()) };
             if routed.is_wider {
                 let sets = self.series_of(bucket, routed, context).await?;
                 return Ok(unite_names(sets.iter().map(|set| set.iter().map(|(name, _)| name.to_owned()).collect())));
@@ -255,7 +326,7 @@ impl ServerGroup {
         context: &QueryContext,
     ) -> Result<Vec<String>, Error> {
         let asked = self.buckets.iter().map(|bucket| async move {
-            let Some(routed) = bucket.rewrites.route_metadata(request)? else { return Ok(Vec::new()) };
+            let Some(routed) = bucket.route_metadata(request, "LabelValues")? else { return Ok(Vec::new()) };
             let asked_values = bucket.rewrites.route_values(name);
             if routed.is_wider && asked_values != AskedValues::None {
                 let sets = self.series_of(bucket, routed, context).await?;
@@ -311,7 +382,7 @@ impl ServerGroup {
     /// Label sets of the answer's series, sorted, unique.
     pub async fn series(&self, request: &MetadataRequest, context: &QueryContext) -> Result<Vec<Labels>, Error> {
         let asked = self.buckets.iter().map(|bucket| async move {
-            match bucket.rewrites.route_metadata(request)? {
+            match bucket.route_metadata(request, "Series")? {
                 Some(routed) => self.series_of(bucket, routed, context).await,
                 None => Ok(Vec::new()),
             }

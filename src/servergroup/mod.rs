@@ -6,6 +6,7 @@
 //! | `coverage.rs` | when a group has samples: what of a question it can answer |
 //! | `covered_downstream.rs` | a server that is asked only for that |
 //! | `rewrite/` | added labels, relabel rules, injected matchers: what they change in questions and answers |
+//! | `label_filter.rs`, `label_filter_sync.rs` | what a bucket cannot have, learned in the background |
 //! | `fanout.rs` | asks all replicas of a bucket; failures, stragglers |
 //! | `replica_streams.rs` | reads the replicas of a bucket for a selector, and merges them while they answer |
 //! | `rewritten_stream.rs` | the merged series with the labels of the answer, sorted again |
@@ -20,6 +21,8 @@ mod covered_downstream;
 mod evaluation;
 mod fanout;
 mod group;
+mod label_filter;
+mod label_filter_sync;
 mod look_back;
 mod replica_health;
 mod replica_streams;

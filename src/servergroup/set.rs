@@ -4,19 +4,26 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::future::try_join_all;
+use tokio::task::JoinSet;
 
 use super::ServerGroup;
+use super::label_filter_sync::keep_in_sync;
 use super::rewrite::Rewrites;
 use crate::config::PromxyConfig;
 use crate::error::Error;
 use crate::merge::{unite_label_sets, unite_metadata, unite_names};
 use crate::model::{Labels, MetadataRequest, MetricMetadata, QueryContext};
+use crate::telemetry::LabelFilterMetrics;
 use crate::telemetry::TargetRegistry;
 
 /// The groups, in the order of the config. A reload makes a new set.
 #[derive(Debug, Default)]
 pub struct ServerGroupSet {
     groups: Vec<Arc<ServerGroup>>,
+    /// Names of groups of which it cannot be told that no other group holds their series.
+    indistinct: Vec<String>,
+    /// What goes on in the background; ends with the set.
+    tasks: JoinSet<()>,
 }
 
 impl ServerGroupSet {
@@ -36,17 +43,53 @@ impl ServerGroupSet {
     pub fn from_groups(mut groups: Vec<ServerGroup>) -> Self {
         let all: Vec<Vec<Rewrites>> =
             groups.iter().map(|group| group.buckets().iter().map(|bucket| bucket.rewrites.clone()).collect()).collect();
+        let disjoint: Vec<bool> = groups.iter().map(ServerGroup::is_disjoint).collect();
+        let mut indistinct = Vec::new();
         for (at, group) in groups.iter_mut().enumerate() {
+            let mut is_group_distinct = true;
             for (bucket, rewrites) in all[at].iter().enumerate() {
-                let is_self = |group: usize, other: usize| (group, other) == (at, bucket);
-                let is_distinct = all.iter().enumerate().all(|(group, buckets)| {
-                    let mut others = buckets.iter().enumerate().filter(|(other, _)| !is_self(group, *other));
-                    others.all(|(_, other)| rewrites.is_distinct_from(other))
-                });
-                group.set_distinct(bucket, is_distinct);
+                let is_distinct_from = |group: usize| {
+                    let mut others = all[group].iter().enumerate().filter(|(other, _)| (group, *other) != (at, bucket));
+                    let is_declared = group != at && (disjoint[group] || disjoint[at]);
+                    is_declared || others.all(|(_, other)| rewrites.is_distinct_from(other))
+                };
+                let is_distinct_from_groups = (0..all.len()).filter(|group| *group != at).all(is_distinct_from);
+                is_group_distinct &= is_distinct_from_groups;
+                group.set_distinct(bucket, is_distinct_from_groups && is_distinct_from(at));
+            }
+            if !is_group_distinct {
+                indistinct.push(group.name());
             }
         }
-        Self { groups: groups.into_iter().map(Arc::new).collect() }
+        Self { groups: groups.into_iter().map(Arc::new).collect(), indistinct, tasks: JoinSet::new() }
+    }
+
+    /// What to tell the operator about groups that cannot be told apart; `None` where there are none.
+    pub fn hint(&self) -> Option<String> {
+        let names: Vec<String> = self.indistinct.iter().map(|name| format!("{name:?}")).collect();
+        (!names.is_empty()).then(|| {
+            format!(
+                "server groups {} cannot be told apart: no label under labels has a value of its own in each. Answers are \
+                 right all the same, but aggregations over them are never left to the servers. Where they hold different \
+                 series, give each its own value of one label (labels: {{region: eu}}) or write disjoint: true",
+                names.join(", ")
+            )
+        })
+    }
+
+    /// Begins what goes on in the background: label filters learn their values. Must be called within a tokio runtime. It all
+    /// ends when the set is dropped.
+    pub fn start(&mut self, metrics: &LabelFilterMetrics) {
+        metrics.forget_groups();
+        for group in &self.groups {
+            for bucket in 0..group.bucket_count() {
+                let Some(filter) = group.label_filter(bucket) else { continue };
+                filter.count_in(metrics);
+                if !filter.config().dynamic_labels.is_empty() {
+                    self.tasks.spawn(keep_in_sync(Arc::downgrade(group), bucket, metrics.clone()));
+                }
+            }
+        }
     }
 
     /// The buckets of all groups as (group, bucket); a group without targets stands there as its bucket 0.

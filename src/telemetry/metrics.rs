@@ -16,6 +16,7 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use super::label_filter_metrics::LabelFilterMetrics;
 use super::process_metrics::ProcessMetrics;
 use super::target_metrics::TargetRegistry;
 
@@ -76,6 +77,7 @@ pub struct Metrics {
     reload_success_time: Gauge<f64, AtomicU64>,
     reload_seconds: Gauge<f64, AtomicU64>,
     targets: TargetRegistry,
+    label_filters: LabelFilterMetrics,
 }
 
 impl Default for Metrics {
@@ -94,10 +96,12 @@ impl Default for Metrics {
             reload_success_time: Gauge::default(),
             reload_seconds: Gauge::default(),
             targets: TargetRegistry::default(),
+            label_filters: LabelFilterMetrics::default(),
         };
         metrics.register_http();
         metrics.register_queries();
         metrics.register_process();
+        metrics.label_filters.register(&mut metrics.registry);
         metrics
     }
 }
@@ -210,6 +214,11 @@ impl Metrics {
     /// Where downstream targets are counted.
     pub fn targets(&self) -> &TargetRegistry {
         &self.targets
+    }
+
+    /// Where label filters are counted.
+    pub fn label_filters(&self) -> &LabelFilterMetrics {
+        &self.label_filters
     }
 
     /// The first load of the configuration, or a reload.
