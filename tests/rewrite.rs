@@ -1,11 +1,15 @@
 //! Groups whose series get other labels than their servers store: every answer is that of one Prometheus that holds the series
 //! with the labels that they get.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use proptest::prelude::*;
 
 use quiver::config::{MetricsRelabel, MetricsRelabelAction, PromxyConfig, ServerGroupConfig, StaticConfig};
 use quiver::model::{
-    DurationMs, Labels, MatchOp, Matcher, MetadataRequest, QueryContext, QueryValue, StepGrid, TimestampMs,
+    DurationMs, Labels, LabelsBuilder, MatchOp, Matcher, MetadataRequest, QueryContext, QueryValue, StepGrid,
+    TimestampMs,
 };
 use quiver::query::{EngineOptions, QueryEngine, QueryOptions};
 use quiver::scan::GroupsSource;
@@ -431,5 +435,122 @@ async fn servers_that_snap_to_the_step_answer_for_the_steps_that_were_asked_for(
         let starts: Vec<f64> =
             ranges.map(|seen| seen.parameter("start").expect("a start").parse().expect("s")).collect();
         assert!(!starts.is_empty() && starts.iter().all(|start| start % 60.0 == 0.0), "{starts:?}");
+    }
+}
+
+/// A label set and, for each of two replicas, which of ten samples it has.
+type Held = (Labels, [u16; 2]);
+
+/// Series that become the same have the same value at the same time: which one is taken does not show.
+fn value_at(answer: &Labels, index: usize) -> usize {
+    let seed: usize = answer.to_string().bytes().map(usize::from).sum();
+    (seed * 7 + index * (1 + seed % 5)) % 50
+}
+
+fn line(stored: &Labels, answer: &Labels, held: u16) -> String {
+    let sample =
+        |index: usize| if held >> index & 1 == 1 { value_at(answer, index).to_string() } else { "_".to_owned() };
+    format!("m{stored} {}", (0..10).map(sample).collect::<Vec<_>>().join(" "))
+}
+
+fn rewritten(group: &(String, String, Vec<Held>), stored: &Labels) -> Labels {
+    let mut builder = LabelsBuilder::from(stored);
+    labels(&group.0).iter().for_each(|(name, value)| drop(builder.set(name, value)));
+    let mut set = builder.finish();
+    for rule in rules(&group.1) {
+        let source = set.get(&rule.source_label).unwrap_or("").to_owned();
+        let mut next = LabelsBuilder::from(&set);
+        match rule.action {
+            MetricsRelabelAction::Replace => next.set(&rule.target_label, &source),
+            MetricsRelabelAction::Lowercase => next.set(&rule.target_label, &source.to_lowercase()),
+            MetricsRelabelAction::Uppercase => next.set(&rule.target_label, &source.to_uppercase()),
+            MetricsRelabelAction::Labeldrop => next.remove(&rule.source_label),
+        };
+        set = next.finish();
+    }
+    set
+}
+
+fn random_group() -> impl Strategy<Value = (String, String, Vec<Held>)> {
+    let rules = [
+        "",
+        "",
+        "labeldrop r",
+        "replace a n",
+        "replace a n, labeldrop a",
+        "lowercase a a",
+        "uppercase b n, labeldrop b",
+        "replace a t, replace b a, replace t b, labeldrop t",
+        "replace sg n, labeldrop sg",
+        "lowercase a n, replace n b, labeldrop r",
+    ];
+    let sets = prop::collection::btree_map(
+        prop::collection::vec(("[abnr]", "[xXy]"), 0..4).prop_map(Labels::from_pairs),
+        [0u16..1024, 0u16..1024],
+        1..5,
+    );
+    (prop::sample::select(vec!["", "sg=a", "sg=b", "a=x", "b=Y sg=a"]), prop::sample::select(rules.to_vec()), sets)
+        .prop_map(|(added, rules, sets)| (added.to_owned(), rules.to_owned(), sets.into_iter().collect()))
+}
+
+const RANDOM_QUERIES: [&str; 14] = [
+    "m",
+    "m{a=\"x\"}",
+    "m{a!=\"x\"}",
+    "m{n=\"\"}",
+    "m{n=~\"X|y\",b!=\"\"}",
+    "m{b=~\"[^x]\"}",
+    "m{sg=~\"a|b\",r=\"\"}",
+    "{sg=\"a\"}",
+    "sum by (a, n) (m)",
+    "count without (b, sg) (m)",
+    "max by (sg) (max_over_time(m[2m]))",
+    "m > on (a, b, n, r, sg) m * 0 + 20",
+    "count_over_time(m{b!~\"y.*\"}[90s])",
+    "sum(m * (2 * 3)) by (b)",
+];
+
+/// How many random groups are tried; each is asked some twenty questions over HTTP.
+fn random_cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(8)
+}
+
+async fn check_random(groups: &[(String, String, Vec<Held>)]) {
+    let mut samples: BTreeMap<Labels, u16> = BTreeMap::new();
+    let mut scenes: Vec<(&str, &str, [Vec<String>; 2])> = Vec::new();
+    for group in groups {
+        let mut servers = [Vec::new(), Vec::new()];
+        for (stored, held) in &group.2 {
+            let answer = rewritten(group, stored);
+            *samples.entry(answer.clone()).or_default() |= held[0] | held[1];
+            for (server, held) in servers.iter_mut().zip(held) {
+                server.push(line(stored, &answer, *held));
+            }
+        }
+        scenes.push((&group.0, &group.1, servers));
+    }
+    let truth: Vec<String> = samples.iter().map(|(answer, held)| line(answer, answer, *held)).collect();
+    let truth: Vec<&str> = truth.iter().map(String::as_str).collect();
+    let groups = scenes.iter().map(|(added, rules, servers)| {
+        let servers = servers.iter().map(|lines| lines.iter().map(String::as_str).collect());
+        Group::new(added, rules, servers.collect())
+    });
+    let scene = Scene::start(groups.collect(), &truth).await;
+    for query in RANDOM_QUERIES {
+        let expected = answer(&scene.truth, query).await;
+        let has_samples = samples.values().any(|held| held & 0b1_1111_1111 != 0);
+        assert!(query != "m" || !has_samples || !expected.is_empty(), "the test asks for nothing");
+        assert_eq!(answer(&scene.gateway, query).await, expected, "{query} of {truth:#?}");
+    }
+    let selectors = [vec![], m(&[matcher("n", MatchOp::Regex, "[xX]")]), m(&[matcher("b", MatchOp::Regex, "[^x]")])];
+    scene.check_metadata(&selectors, &["a", "b", "n", "r", "sg", "__name__"]).await;
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: random_cases(), ..ProptestConfig::default() })]
+    #[test]
+    fn random_groups_answer_as_one_server_with_their_rewritten_series(groups in prop::collection::vec(random_group(), 1..3)) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+        runtime.block_on(check_random(&groups));
     }
 }
