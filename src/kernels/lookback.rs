@@ -21,17 +21,39 @@ pub fn align_to_steps_timed(
     windows: &RangeWindows,
     mut push: impl FnMut(Option<(f64, i64)>),
 ) {
+    newest_at_steps(timestamps, values, windows, |cell| push(cell.filter(|(value, _)| !is_stale(*value))));
+}
+
+/// As [`align_to_steps_timed`], but a stale marker is a cell like any other: it ends the series for whoever holds older samples
+/// of it elsewhere.
+pub fn newest_at_steps(
+    timestamps: &[i64],
+    values: &[f64],
+    windows: &RangeWindows,
+    mut push: impl FnMut(Option<(f64, i64)>),
+) {
     debug_assert_eq!(timestamps.len(), values.len());
     let length = timestamps.len().min(values.len());
     for span in windows.spans(&timestamps[..length]) {
         let newest = (!span.samples.is_empty()).then(|| span.samples.end - 1);
-        push(newest.filter(|at| !is_stale(values[*at])).map(|at| (values[at], timestamps[at])));
+        push(newest.map(|at| (values[at], timestamps[at])));
     }
 }
 
 /// As [`align_to_steps_timed`], of a series that has histograms: the newest sample of either kind counts, and a stale marker of
 /// either kind ends the series. Should there be both at one time, the histogram is the newer one.
 pub fn align_mixed_to_steps(
+    (timestamps, values): (&[i64], &[f64]),
+    histograms: &[TimedHistogram],
+    windows: &RangeWindows,
+    mut push: impl FnMut(Option<(Sample, i64)>),
+) {
+    let is_shown = |cell: &(Sample, i64)| !cell.0.is_stale_marker();
+    newest_mixed_at_steps((timestamps, values), histograms, windows, |cell| push(cell.filter(is_shown)));
+}
+
+/// As [`align_mixed_to_steps`], but a stale marker of either kind is a cell like any other.
+pub fn newest_mixed_at_steps(
     (timestamps, values): (&[i64], &[f64]),
     histograms: &[TimedHistogram],
     windows: &RangeWindows,
@@ -49,7 +71,7 @@ pub fn align_mixed_to_steps(
             }
             _ => float,
         };
-        push(newest.filter(|(sample, _)| !sample.is_stale_marker()));
+        push(newest);
     }
 }
 

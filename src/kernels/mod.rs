@@ -52,7 +52,9 @@ pub use histogram_stats::{histogram_stats, without_buckets};
 pub use instant_function::InstantFunction;
 pub use kahan_sum::KahanSum;
 pub use kernel_error::KernelError;
-pub use lookback::{align_mixed_to_steps, align_to_steps, align_to_steps_timed, remove_stale};
+pub use lookback::{
+    align_mixed_to_steps, align_to_steps, align_to_steps_timed, newest_at_steps, newest_mixed_at_steps, remove_stale,
+};
 pub use quantile::quantile;
 pub use range_function::{RangeFunction, evaluate_range_function};
 pub use select_top::{heap_order, parse_k, parse_k_per_step, select_top};

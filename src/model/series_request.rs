@@ -21,8 +21,9 @@ pub enum SelectForm {
         /// Inclusive.
         end: TimestampMs,
     },
-    /// A timed steps table: at each step the newest sample not older than `lookback` and not ended by a stale marker,
-    /// with that sample's own time.
+    /// A timed steps table: at each step the newest sample not older than `lookback`, with that sample's own time. A stale
+    /// marker that a part knows of is such a sample, as the number that it is: it hides older samples of other parts, and
+    /// whoever unites the parts takes it out.
     Steps {
         /// The steps, offset and `@` already applied.
         grid: StepGrid,

@@ -9,12 +9,12 @@ use arrow::array::{
 use arrow::buffer::{NullBuffer, ScalarBuffer};
 use arrow::record_batch::RecordBatch;
 
-use super::LabelsRef;
 use super::native_histogram::{HistogramList, HistogramListBuilder, NativeHistogram, Sample, TimedHistogram};
 use super::series_schema::{
     COLUMN_SAMPLE_TIMES, COLUMN_VALUES, ValuesColumn, child, column, labels_column, steps_schema, timed_steps_schema,
     times_column, values_column,
 };
+use super::{LabelsRef, is_stale};
 use crate::error::Error;
 
 /// A typed view of a steps table, timed or not.
@@ -81,6 +81,12 @@ impl<'a> StepsTable<'a> {
             }
         }
         Ok(samples)
+    }
+
+    /// Is a stale marker among the numbers?
+    pub fn has_stale_marker(&self) -> bool {
+        // What stands below a null is never looked at by others, and costs a second look here at most.
+        self.values.floats().values().iter().any(|value| is_stale(*value))
     }
 
     /// Has the series a number or a histogram at any step?

@@ -99,7 +99,7 @@ impl ExecutionPlan for UniteSeriesExec {
         let schema = self.schema();
         let column = self.column;
         if !self.may_repeat {
-            let batches = input.map(move |batch| project(&batch?, column).map_err(external));
+            let batches = input.map(move |batch| finish(&batch?, column));
             return Ok(Box::pin(RecordBatchStreamAdapter::new(schema, batches)));
         }
         let united =
@@ -108,7 +108,7 @@ impl ExecutionPlan for UniteSeriesExec {
                     let Some(batch) = input.next().await.transpose()? else {
                         let Some(last) = held.take() else { return Ok(None) };
                         let last = unite_rows(&last).map_err(external)?;
-                        return Ok(Some((project(&last, column).map_err(external)?, (input, None))));
+                        return Ok(Some((finish(&last, column)?, (input, None))));
                     };
                     if batch.num_rows() == 0 {
                         continue;
@@ -121,7 +121,7 @@ impl ExecutionPlan for UniteSeriesExec {
                     held = Some(batch.slice(keep, batch.num_rows() - keep));
                     if keep > 0 {
                         let done = unite_rows(&batch.slice(0, keep)).map_err(external)?;
-                        return Ok(Some((project(&done, column).map_err(external)?, (input, held))));
+                        return Ok(Some((finish(&done, column)?, (input, held))));
                     }
                 }
             });
@@ -135,6 +135,33 @@ fn internal(text: &str) -> DataFusionError {
 
 fn external(error: Error) -> DataFusionError {
     DataFusionError::External(Box::new(error))
+}
+
+/// United rows as they are read.
+fn finish(batch: &RecordBatch, column: SeriesColumn) -> Result<RecordBatch> {
+    without_stale_markers(batch).and_then(|batch| project(&batch, column)).map_err(external)
+}
+
+/// Steps at which a series has ended are empty. Until here the marker was a cell, newer than what other parts hold.
+fn without_stale_markers(batch: &RecordBatch) -> std::result::Result<RecordBatch, Error> {
+    if batch.column_by_name(COLUMN_VALUES).is_none() || !StepsTable::try_new(batch)?.has_stale_marker() {
+        return Ok(batch.clone());
+    }
+    let table = StepsTable::try_new(batch)?;
+    let mut builder = StepsTableBuilder::timed(table.step_count());
+    for row in 0..table.row_count() {
+        let mut cells = table.samples(row)?;
+        cells.iter_mut().for_each(|cell| drop(cell.take_if(|sample| sample.is_stale_marker())));
+        if cells.iter().all(Option::is_none) {
+            continue;
+        }
+        for (step, cell) in cells.into_iter().enumerate() {
+            let time = table.sample_time(row, step).unwrap_or(i64::MIN);
+            builder.push_timed_sample(cell.map(|sample| (sample, time)));
+        }
+        builder.finish_series(table.labels(row).as_bytes());
+    }
+    Ok(builder.finish())
 }
 
 /// The row where the run of equal labels at the end begins.

@@ -3,11 +3,12 @@
 use arrow::record_batch::RecordBatch;
 
 use crate::error::Error;
-use crate::kernels::{RangeWindows, align_mixed_to_steps, align_to_steps_timed};
-use crate::model::{DurationMs, SamplesTable, StepGrid, StepsTableBuilder};
+use crate::kernels::{RangeWindows, newest_at_steps, newest_mixed_at_steps};
+use crate::model::{DurationMs, Sample, SamplesTable, StepGrid, StepsTableBuilder, stale_marker};
 
-/// A samples table as a timed steps table: at each step the newest sample not older than `lookback` and not ended by a stale
-/// marker. Series without any step leave no row.
+/// A samples table as a timed steps table: at each step the newest sample not older than `lookback`. A stale marker is the
+/// number that it is, whichever kind of sample it ends: another group may hold older samples of the series, which are not to be
+/// seen any more. Series without any step leave no row.
 pub(super) fn look_back(table: &RecordBatch, grid: StepGrid, lookback: DurationMs) -> Result<RecordBatch, Error> {
     let samples = SamplesTable::try_new(table)?;
     let windows = RangeWindows {
@@ -25,7 +26,9 @@ pub(super) fn look_back(table: &RecordBatch, grid: StepGrid, lookback: DurationM
         if samples.histograms().row_len(row) > 0 {
             let histograms = samples.histograms().row(row)?;
             mixed_cells.clear();
-            align_mixed_to_steps((times, values), &histograms, &windows, |cell| mixed_cells.push(cell));
+            newest_mixed_at_steps((times, values), &histograms, &windows, |cell| {
+                mixed_cells.push(cell.map(plain_marker))
+            });
             if mixed_cells.iter().any(Option::is_some) {
                 mixed_cells.drain(..).for_each(|cell| builder.push_timed_sample(cell));
                 builder.finish_series(samples.labels(row).as_bytes());
@@ -33,7 +36,7 @@ pub(super) fn look_back(table: &RecordBatch, grid: StepGrid, lookback: DurationM
             continue;
         }
         cells.clear();
-        align_to_steps_timed(times, values, &windows, |cell| cells.push(cell));
+        newest_at_steps(times, values, &windows, |cell| cells.push(cell));
         if cells.iter().any(Option::is_some) {
             cells.iter().for_each(|cell| builder.push_timed_cell(*cell));
             builder.finish_series(samples.labels(row).as_bytes());
@@ -42,10 +45,14 @@ pub(super) fn look_back(table: &RecordBatch, grid: StepGrid, lookback: DurationM
     Ok(builder.finish())
 }
 
+fn plain_marker((sample, time): (Sample, i64)) -> (Sample, i64) {
+    if sample.is_stale_marker() { (Sample::Float(stale_marker()), time) } else { (sample, time) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Labels, SamplesTableBuilder, StepsTable, TimestampMs, stale_marker};
+    use crate::model::{Labels, SamplesTableBuilder, StepsTable, TimestampMs};
 
     #[test]
     fn each_step_sees_the_newest_sample_within_the_lookback() {
@@ -63,7 +70,8 @@ mod tests {
         let steps = StepsTable::try_new(&table).expect("a steps table");
         let times = |row| (0..4).map(|step| steps.sample_time(row, step)).collect::<Vec<_>>();
         assert_eq!(steps.row_count(), 2);
-        assert_eq!(times(0), [None, Some(5), None, None]);
+        assert_eq!(times(0), [None, Some(5), Some(15), None]);
+        assert!(steps.cell(0, 2).is_some_and(crate::model::is_stale), "older samples elsewhere are ended too");
         assert_eq!(times(1), [None, Some(5), Some(15), None]);
         assert_eq!((steps.cell(1, 1), steps.cell(1, 2)), (Some(1.0), None), "the last is a histogram");
     }
