@@ -123,9 +123,11 @@ impl StartedSamples {
     }
 
     /// Adds merged samples to the series that is being built. A histogram whose neighbour before it was another one where it
-    /// comes from loses what it knew of a reset in between, as in Prometheus (storage/merge.go chainSampleIterator).
+    /// comes from loses what it knew of a reset in between, as in Prometheus (storage/merge.go chainSampleIterator); but where
+    /// it continues its new neighbour, one Prometheus would have put both into one chunk and known that there was no reset.
     pub fn push_into(self, builder: &mut SamplesTableBuilder) {
         let mut before: Option<(usize, usize)> = None;
+        let mut last: Option<SharedHistogram> = None;
         for (time, StartedSample { sample, start_time, origin }) in self.times.into_iter().zip(self.samples) {
             let same_neighbour = match before {
                 Some((row, at)) => origin == (row, at + 1),
@@ -133,10 +135,18 @@ impl StartedSamples {
             };
             before = Some(origin);
             match sample {
-                Sample::Float(value) => builder.push_started_sample(time, start_time, value),
+                Sample::Float(value) => {
+                    last = None;
+                    builder.push_started_sample(time, start_time, value);
+                }
                 Sample::Histogram(histogram) => {
                     let start_time = Some(start_time).filter(|start| *start != 0);
-                    let histogram = if same_neighbour { histogram } else { forget_reset(histogram) };
+                    let histogram = match last {
+                        _ if same_neighbour => histogram,
+                        Some(last) if continues(&last, &histogram) => with_hint(histogram, CounterResetHint::NotReset),
+                        _ => forget_reset(histogram),
+                    };
+                    last = Some(SharedHistogram::clone(&histogram));
                     builder.push_histogram(time, start_time, histogram);
                 }
             }
@@ -146,14 +156,36 @@ impl StartedSamples {
 
 type SharedHistogram = std::sync::Arc<NativeHistogram>;
 
+/// Do two counting histograms have the same buckets, and has none of them fallen?
+fn continues(last: &NativeHistogram, next: &NativeHistogram) -> bool {
+    let may_follow = |histogram: &NativeHistogram| {
+        let hint = histogram.counter_reset_hint;
+        !histogram.is_stale_marker() && !matches!(hint, CounterResetHint::Gauge | CounterResetHint::Reset)
+    };
+    let same_layout = last.schema == next.schema
+        && last.zero_threshold == next.zero_threshold
+        && (!next.uses_custom_buckets() || last.custom_bounds == next.custom_bounds);
+    may_follow(last)
+        && may_follow(next)
+        && same_layout
+        && next.count >= last.count
+        && next.zero_count >= last.zero_count
+        && !next.positive.has_fallen_since(&last.positive)
+        && !next.negative.has_fallen_since(&last.negative)
+}
+
 fn forget_reset(histogram: SharedHistogram) -> SharedHistogram {
     match histogram.counter_reset_hint {
         CounterResetHint::Unknown | CounterResetHint::Gauge => histogram,
-        CounterResetHint::Reset | CounterResetHint::NotReset => SharedHistogram::new(NativeHistogram {
-            counter_reset_hint: CounterResetHint::Unknown,
-            ..SharedHistogram::unwrap_or_clone(histogram)
-        }),
+        CounterResetHint::Reset | CounterResetHint::NotReset => with_hint(histogram, CounterResetHint::Unknown),
     }
+}
+
+fn with_hint(histogram: SharedHistogram, hint: CounterResetHint) -> SharedHistogram {
+    if histogram.counter_reset_hint == hint {
+        return histogram;
+    }
+    SharedHistogram::new(NativeHistogram { counter_reset_hint: hint, ..SharedHistogram::unwrap_or_clone(histogram) })
 }
 
 /// The cells of a row of a timed steps table, histograms among them. What a histogram knew of a reset before it is forgotten:
@@ -254,6 +286,27 @@ mod tests {
     }
 
     #[test]
+    fn a_histogram_of_another_replica_that_continues_the_one_before_it_is_no_reset() {
+        for (count, hint, expected) in [
+            (3.0, UNKNOWN, NOT_RESET),
+            (2.0, NOT_RESET, NOT_RESET),
+            (1.0, UNKNOWN, UNKNOWN),
+            // It was none after what its own replica has before it; after what is before it now it is one.
+            (1.0, NOT_RESET, UNKNOWN),
+            (3.0, CounterResetHint::Reset, UNKNOWN),
+            (3.0, CounterResetHint::Gauge, CounterResetHint::Gauge),
+        ] {
+            let rows = [
+                vec![(0, 0, histogram(1.0, UNKNOWN)), (10, 0, histogram(2.0, NOT_RESET))],
+                vec![(20, 0, histogram(count, hint)), (30, 0, histogram(count, NOT_RESET))],
+            ];
+            let merged = merge(&rows, MergePolicy::BETWEEN_GROUPS);
+            let hints: Vec<_> = merged.iter().map(|(.., sample)| hint_of(sample)).collect();
+            assert_eq!(hints, [UNKNOWN, NOT_RESET, expected, NOT_RESET], "{count} {hint:?}");
+        }
+    }
+
+    #[test]
     fn prefer_max_takes_the_histogram_that_counted_more() {
         let policy = MergePolicy { anti_affinity_ms: 10, dynamic: false, prefer_max: true };
         let rows =
@@ -344,7 +397,7 @@ mod tests {
             prop_assert_eq!(plain(&merged), plain(&whole));
             for (got, original) in merged.iter().zip(&whole) {
                 let (got, original) = (hint_of(&got.2), hint_of(&original.2));
-                prop_assert!(got == original || got == UNKNOWN, "{:?} of {:?}", got, original);
+                prop_assert!(matches!(got, UNKNOWN | NOT_RESET) || got == original, "{:?} of {:?}", got, original);
                 prop_assert!(original != CounterResetHint::Gauge || got == original, "a gauge stays one");
             }
             if parts.iter().any(|part| part.len() == whole.len()) {

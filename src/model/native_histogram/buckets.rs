@@ -41,6 +41,19 @@ impl Buckets {
         indexes.map(|index| index as i32).zip(self.counts.iter().copied())
     }
 
+    /// Does a bucket count less than before, or is one that counted something gone?
+    pub fn has_fallen_since(&self, before: &Self) -> bool {
+        let mut now = self.indexed().peekable();
+        let mut before = before.indexed();
+        before.any(|(index, count)| {
+            while now.next_if(|(other, _)| *other < index).is_some() {}
+            match now.next_if(|(other, _)| *other == index) {
+                Some((_, count_now)) => count > count_now,
+                None => count != 0.0,
+            }
+        })
+    }
+
     /// Indexes and counts, descending.
     pub fn indexed_rev(&self) -> impl Iterator<Item = (i32, f64)> + '_ {
         let mut start = self

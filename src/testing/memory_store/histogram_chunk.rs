@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::model::{Buckets, CounterResetHint, EXPONENTIAL_SCHEMA_MAX, EXPONENTIAL_SCHEMA_MIN, NativeHistogram};
+use crate::model::{CounterResetHint, EXPONENTIAL_SCHEMA_MAX, EXPONENTIAL_SCHEMA_MIN, NativeHistogram};
 
 /// The chunk that a series of histograms is being appended to.
 #[derive(Debug)]
@@ -53,8 +53,8 @@ impl HistogramChunk {
         }
         let fell = next.count < last.count
             || next.zero_count < last.zero_count
-            || has_bucket_fallen(&last.positive, &next.positive)
-            || has_bucket_fallen(&last.negative, &next.negative);
+            || next.positive.has_fallen_since(&last.positive)
+            || next.negative.has_fallen_since(&last.negative);
         is_gauge || !fell
     }
 }
@@ -64,19 +64,6 @@ fn with_hint(histogram: Arc<NativeHistogram>, hint: CounterResetHint) -> Arc<Nat
         return histogram;
     }
     Arc::new(NativeHistogram { counter_reset_hint: hint, ..Arc::unwrap_or_clone(histogram) })
-}
-
-/// Is a bucket that counted something smaller now, or gone?
-fn has_bucket_fallen(before: &Buckets, now: &Buckets) -> bool {
-    let mut now = now.indexed().peekable();
-    let mut before = before.indexed();
-    before.any(|(index, count)| {
-        while now.next_if(|(other, _)| *other < index).is_some() {}
-        match now.next_if(|(other, _)| *other == index) {
-            Some((_, count_now)) => count > count_now,
-            None => count != 0.0,
-        }
-    })
 }
 
 /// Refuses what a Prometheus refuses to store.
