@@ -6,6 +6,7 @@ use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, col};
 
 use super::call::no_rows;
+use super::histogram_parts::HistogramParts;
 use super::relation::{map_values, plan_error, project};
 use super::{PlannedValue, Planner};
 use crate::error::Error;
@@ -137,11 +138,13 @@ impl Planner<'_> {
         lookback: DurationMs,
         column: SeriesColumn,
     ) -> Result<LogicalPlan, Error> {
+        // Whether a histogram is the first after a reset shows in raw samples only. Who carries start times carries all of them.
+        let looks_at_resets = self.histogram_parts.get() == HistogramParts::CountAndSum;
         match self.source.selector_form() {
-            SelectorForm::Steps => {
+            SelectorForm::Steps if !(looks_at_resets && self.source.tells_start_times()) => {
                 self.needed_steps(self.scan(selector, SelectForm::Steps { grid, lookback }, column)?)
             }
-            SelectorForm::Samples => {
+            SelectorForm::Steps | SelectorForm::Samples => {
                 let start = grid.start() - lookback;
                 let samples = self.scan(selector, SelectForm::Samples { start, end: grid.last() }, column)?;
                 let windows = windows_on(grid, grid, DurationMs(0), lookback);
