@@ -72,6 +72,11 @@ enum RawAbility {
 }
 
 impl Ability {
+    /// Of a server that hands out everything that it has and adds no labels to it.
+    pub fn of_raw_samples() -> Self {
+        Self { raw: RawAbility::Reads(ExternalLabels::default()), version: None }
+    }
+
     /// Does it hand out raw samples over remote read, with stale markers and native histograms whole?
     pub fn reads_raw(&self) -> bool {
         self.external_labels().is_some()

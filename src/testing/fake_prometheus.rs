@@ -1,32 +1,43 @@
 //! The embedded Prometheus: our engine over a store in memory, behind our HTTP API, on a free port of the loopback
-//! interface, with faults on demand. It is the downstream of tests and of `quiver demo`.
+//! interface, with remote read and faults on demand. It is the downstream of tests and of `quiver demo`.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::SystemTime;
 
+use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
-use axum::http::header::ACCEPT_ENCODING;
+use axum::http::header::{ACCEPT_ENCODING, CONTENT_TYPE};
 use axum::http::{Method, Response, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
+use axum::routing::{get, post};
 use futures::StreamExt;
 use parking_lot::Mutex;
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::MemoryStore;
+use crate::downstream::prometheus_proto::ReadRequest;
+use crate::model::Labels;
 use crate::query::{EngineOptions, QueryEngine};
-use crate::serve::http::{ApiOptions, ApiState, router};
+use crate::serve::http::{ApiOptions, ApiState, ConfigStatus, router};
 use crate::serve::listen::{ListenOptions, serve};
 
 mod fault;
 mod lie;
+mod remote_read;
+mod samples_message;
 
 pub use fault::{Fault, FaultBody};
 pub use lie::Lie;
+pub use remote_read::RemoteReadOptions;
+
+use remote_read::ReadHandler;
 
 /// Bodies of requests and answers that pass through a fault are held whole, up to this size.
 const BODY_BYTES_MAX: usize = 64 << 20;
@@ -49,14 +60,30 @@ pub enum RequestKind {
     LabelValues,
     /// `/api/v1/metadata`
     Metadata,
+    /// `/api/v1/read`
+    RemoteRead,
+    /// `/api/v1/status/config`
+    StatusConfig,
+    /// `/api/v1/status/buildinfo`
+    BuildInfo,
     /// Anything else.
     Other,
 }
 
 impl RequestKind {
     /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Query, Self::QueryRange, Self::Series, Self::Labels, Self::LabelValues, Self::Metadata, Self::Other];
+    pub const ALL: [Self; 10] = [
+        Self::Query,
+        Self::QueryRange,
+        Self::Series,
+        Self::Labels,
+        Self::LabelValues,
+        Self::Metadata,
+        Self::RemoteRead,
+        Self::StatusConfig,
+        Self::BuildInfo,
+        Self::Other,
+    ];
 
     fn of_path(path: &str) -> Self {
         match path.rsplit_once("/api/v1/").map(|(_, call)| call) {
@@ -65,6 +92,9 @@ impl RequestKind {
             Some("series") => Self::Series,
             Some("labels") => Self::Labels,
             Some("metadata") => Self::Metadata,
+            Some("read") => Self::RemoteRead,
+            Some("status/config") => Self::StatusConfig,
+            Some("status/buildinfo") => Self::BuildInfo,
             Some(call) if call.starts_with("label/") && call.ends_with("/values") => Self::LabelValues,
             _ => Self::Other,
         }
@@ -82,6 +112,8 @@ pub struct SeenRequest {
     pub path: String,
     /// Parameters of the query string, then of the body.
     pub form: Vec<(String, String)>,
+    /// What a remote read asks for, where it can be read.
+    pub read: Option<ReadRequest>,
     /// Header names in lower case; values that are not text are left out.
     pub headers: Vec<(String, String)>,
 }
@@ -115,11 +147,24 @@ pub struct FakeOptions {
     pub engine: EngineOptions,
     /// Path before all routes.
     pub route_prefix: String,
+    /// How it speaks remote read; `None`: it does not know of it.
+    pub remote_read: Option<RemoteReadOptions>,
+    /// What it adds to everything that leaves it but by the query API.
+    pub external_labels: Labels,
+    /// What it says that it is.
+    pub version: String,
 }
 
 impl Default for FakeOptions {
+    /// A server of today that speaks the query API only.
     fn default() -> Self {
-        Self { engine: EngineOptions::default(), route_prefix: "/".to_owned() }
+        Self {
+            engine: EngineOptions::default(),
+            route_prefix: "/".to_owned(),
+            remote_read: None,
+            external_labels: Labels::default(),
+            version: "3.14.0".to_owned(),
+        }
     }
 }
 
@@ -133,10 +178,14 @@ impl FakePrometheus {
     pub async fn start_with(store: Arc<MemoryStore>, options: FakeOptions) -> std::io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
-        let engine = QueryEngine::new(Arc::clone(&store) as _, options.engine);
+        let engine = QueryEngine::new(Arc::clone(&store) as _, options.engine.clone());
         let api = ApiOptions { route_prefix: options.route_prefix.clone(), ..ApiOptions::default() };
         let behaviour = Arc::<Behaviour>::default();
-        let routes = router(ApiState::new(engine, api)).layer(from_fn_with_state(Arc::clone(&behaviour), misbehave));
+        let state = ApiState::new(engine, api);
+        let yaml = config_yaml(&options.external_labels);
+        state.set_config(ConfigStatus { yaml, last_load_succeeded: true, loaded_at: SystemTime::now() });
+        let routes = own_routes(&store, &options).fallback_service(router(state));
+        let routes = routes.layer(from_fn_with_state(Arc::clone(&behaviour), misbehave));
         let task = tokio::spawn(serve(listener, routes, ListenOptions::default(), CancellationToken::new()));
         Ok(Self { address, route_prefix: options.route_prefix, store, behaviour, task })
     }
@@ -196,6 +245,34 @@ impl FakePrometheus {
         self.behaviour.seen.lock().clear();
         self.behaviour.seen_counts.lock().clear();
     }
+}
+
+/// What our own API does not have, or has otherwise.
+fn own_routes(store: &Arc<MemoryStore>, options: &FakeOptions) -> Router {
+    let prefix = options.route_prefix.trim_end_matches('/');
+    let build_info = json!({"status": "success", "data": {"version": options.version, "revision": "", "branch": ""}});
+    let build_info = ([(CONTENT_TYPE, "application/json")], build_info.to_string());
+    let mut routes =
+        Router::new().route(&format!("{prefix}/api/v1/status/buildinfo"), get(move || async move { build_info }));
+    if let Some(remote_read) = &options.remote_read {
+        let handler = ReadHandler::new(Arc::clone(store), remote_read.clone(), options.external_labels.clone());
+        let read = post(remote_read::read).with_state(Arc::new(handler));
+        routes = routes.route(&format!("{prefix}/api/v1/read"), read);
+    }
+    routes
+}
+
+/// The config file as `/api/v1/status/config` shows it.
+fn config_yaml(external_labels: &Labels) -> String {
+    let mut yaml = "global:\n  scrape_interval: 15s\n".to_owned();
+    if !external_labels.is_empty() {
+        yaml.push_str("  external_labels:\n");
+    }
+    for (name, value) in external_labels.iter() {
+        // Every JSON text is a YAML text.
+        yaml.push_str(&format!("    {name}: {}\n", json!(value)));
+    }
+    yaml
 }
 
 impl Drop for FakePrometheus {
@@ -285,14 +362,16 @@ async fn answer(fault: Option<Fault>, mut request: Request, next: Next) -> Respo
 fn see(head: &axum::http::request::Parts, body: &[u8]) -> SeenRequest {
     let pairs = |text: &[u8]| url::form_urlencoded::parse(text).into_owned().collect::<Vec<(String, String)>>();
     let mut form = pairs(head.uri.query().unwrap_or("").as_bytes());
-    if head.method == Method::POST {
+    let kind = RequestKind::of_path(head.uri.path());
+    if head.method == Method::POST && kind != RequestKind::RemoteRead {
         form.extend(pairs(body));
     }
     let text = |(name, value): (&axum::http::HeaderName, &axum::http::HeaderValue)| {
         Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
     };
     SeenRequest {
-        kind: RequestKind::of_path(head.uri.path()),
+        kind,
+        read: if kind == RequestKind::RemoteRead { remote_read::decode_request(body).ok() } else { None },
         method: head.method.to_string(),
         path: head.uri.path().to_owned(),
         form,
