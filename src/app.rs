@@ -24,7 +24,7 @@ use crate::serve::http::{ApiOptions, ApiState, ConfigStatus, LifecycleRequest, r
 use crate::serve::listen::{self, ListenOptions};
 use crate::servergroup::ServerGroupSet;
 use crate::telemetry::{AccessLog, Metrics, init_logging, usable_memory_bytes};
-use crate::testing::promqltest::RunOptions;
+use crate::testing::promqltest::{RunOptions, Way};
 
 /// Requests to reload or to end that wait for the one before.
 const LIFECYCLE_REQUESTS_MAX: usize = 16;
@@ -37,8 +37,10 @@ pub fn run(cli: Cli) -> u8 {
     install_crypto();
     let outcome = match cli.command {
         Some(Command::CheckConfig { file }) => commands::check_config(&file),
-        Some(Command::Test(TestCommand::Promql { files, only, without_reruns })) => {
-            commands::test_promql(files, RunOptions { only, reruns: !without_reruns, ..RunOptions::default() })
+        Some(Command::Test(TestCommand::Promql { files, only, without_reruns, layout, route, print_excuses })) => {
+            let way = Way { layout, route };
+            let options = RunOptions { only, reruns: !without_reruns, way, ..RunOptions::default() };
+            commands::test_promql(files, options, print_excuses)
         }
         Some(Command::Test(TestCommand::Parser { files })) => commands::test_parser(&files),
         Some(Command::Demo { bind_addr, grpc_bind_addr }) => commands::demo(bind_addr, grpc_bind_addr),

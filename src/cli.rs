@@ -13,6 +13,8 @@ use crate::model::{DurationMs, EvaluationMode};
 use crate::serve::http::{CorsOrigin, check_paths};
 use crate::syntax::Features;
 use crate::telemetry::{LogFormat, LogLevel};
+use crate::testing::Layout;
+use crate::testing::promqltest::Route;
 
 const LONG_ABOUT: &str = "One Prometheus API in front of many Prometheus servers.\n\n\
     Quiver reads promxy's config file and flags, asks all servers of its groups, merges what replicas and groups hold, \
@@ -24,6 +26,8 @@ Examples:
   quiver check-config quiver.yml                    check a config file without the network
   quiver demo                                       two groups of two replicas with made-up data, and the gateway
   quiver test promql operators.test                 run a file in Prometheus' test format
+  quiver test promql --layout=holes --route=remote-read operators.test
+                                                    the same through a gateway and two replicas with holes
 
 Signals:
   SIGHUP            read the config file again; a bad one is refused and the old one stays
@@ -96,6 +100,15 @@ pub enum TestCommand {
         /// Evaluate each case only as it is written, not again at other times and as a range query
         #[arg(long)]
         without_reruns: bool,
+        /// Who holds which of the data
+        #[arg(long, value_name = "LAYOUT", default_value = "single", value_parser = parse_layout)]
+        layout: Layout,
+        /// How they are fetched: from memory, over the JSON API, or over remote read
+        #[arg(long, value_name = "ROUTE", default_value = "engine", value_parser = parse_route)]
+        route: Route,
+        /// Instead of the report, print the failures that the route excuses, as lines of the list of excuses
+        #[arg(long)]
+        print_excuses: bool,
     },
     /// Files of queries as JSON lines, with the tree or the error of each; exit code 1 when a case fails
     Parser {
@@ -479,6 +492,19 @@ impl ServeFlags {
         }
         (features, warnings)
     }
+}
+
+fn parse_layout(text: &str) -> Result<Layout, String> {
+    named(Layout::ALL.map(|layout| (layout.name(), layout)), text)
+}
+
+fn parse_route(text: &str) -> Result<Route, String> {
+    named(Route::ALL.map(|route| (route.name(), route)), text)
+}
+
+fn named<T: Copy, const N: usize>(all: [(&str, T); N], text: &str) -> Result<T, String> {
+    let known = all.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
+    known.ok_or_else(|| format!("must be one of {}", all.map(|(name, _)| name).join(", ")))
 }
 
 fn parse_wait(text: &str) -> Result<Duration, String> {

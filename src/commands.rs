@@ -10,7 +10,7 @@ use crate::runtime::Runtimes;
 use crate::servergroup::ServerGroupSet;
 use crate::telemetry::{LogFormat, LogLevel, init_logging};
 use crate::testing::demo::{Demo, DemoOptions, clock_now};
-use crate::testing::promqltest::{RunOptions, run_files};
+use crate::testing::promqltest::{Counts, RunOptions, excuse_lines, run_files};
 use crate::testing::run_parser_cases;
 
 /// Everything that can be checked without the network: the file, and that clients can be made from it.
@@ -24,18 +24,26 @@ pub(crate) fn check_config(file: &Path) -> Result<(), String> {
     print(&report.to_string())
 }
 
-/// Runs files in Prometheus' test format and prints a report that ends with `N passed, M failed, K skipped`.
+/// Runs files in Prometheus' test format and prints a report that ends with `N passed, M failed, K skipped`; or, with
+/// `print_excuses`, the lines of the list of excused cases that the run makes.
 ///
 /// # Errors
-/// When a case has failed.
-pub(crate) fn test_promql(files: Vec<PathBuf>, options: RunOptions) -> Result<(), String> {
+/// When a case has failed that is not excused, or one has passed that is.
+pub(crate) fn test_promql(files: Vec<PathBuf>, options: RunOptions, print_excuses: bool) -> Result<(), String> {
     let runtimes = Runtimes::try_new().map_err(|error| format!("cannot start threads: {error}"))?;
+    let way = options.way;
     let run = runtimes.cpu().spawn(async move { run_files(files, &options).await });
     let report = runtimes.block_on(run).map_err(|error| error.to_string())?;
+    if print_excuses {
+        return print(&excuse_lines(&report, way));
+    }
     print(&report.to_string())?;
-    match report.counts().failed {
-        0 => Ok(()),
-        failed => Err(format!("cases that failed: {failed}")),
+    match report.counts() {
+        Counts { failed: 0, needlessly_excused: 0, .. } => Ok(()),
+        Counts { failed: 0, needlessly_excused, .. } => {
+            Err(format!("cases that passed though excused: {needlessly_excused}"))
+        }
+        Counts { failed, .. } => Err(format!("cases that failed: {failed}")),
     }
 }
 

@@ -4,13 +4,19 @@ mod batches;
 pub mod demo;
 pub mod fake_prometheus;
 pub mod fuzzing;
+mod gateway;
 mod go_string;
+mod layout;
+mod memory_downstream;
 mod memory_store;
 mod parser_cases;
 pub mod promqltest;
 mod series_notation;
 
 pub use batches::{diff_tables, format_tables};
+pub use gateway::{TestGateway, Transport};
+pub use layout::{GroupShape, Layout, PlacedSamples};
+pub use memory_downstream::MemoryDownstream;
 pub use memory_store::MemoryStore;
 pub use parser_cases::{CaseReport, run_parser_cases};
 pub use series_notation::{

@@ -8,12 +8,14 @@ mod engine;
 mod parser;
 mod query_generator;
 mod random_series;
+mod split;
 mod test_file_reader;
 
 pub use choices::Choices;
 pub use engine::{describe_engine_input, engine};
 pub use parser::parser;
 pub use query_generator::{QueryGenerator, Vocabulary};
+pub use split::{SplitCase, Tolerance};
 pub use test_file_reader::test_file_reader;
 
 /// A target's name, which is that of its folder in `fuzz/corpus`, and its body.

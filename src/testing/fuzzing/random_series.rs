@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use super::choices::Choices;
 use super::parser::ALL_FEATURES;
 use super::query_generator::Vocabulary;
-use crate::model::{Sample, stale_marker};
+use crate::model::{Labels, Sample, stale_marker};
 use crate::testing::{MemoryStore, SequenceValue, TimedSample, parse_labels, parse_values};
 
 /// When the last samples were taken.
@@ -109,6 +109,29 @@ static HISTOGRAM_VALUES: LazyLock<Vec<Vec<SequenceValue>>> = LazyLock::new(|| {
     let values = HISTOGRAMS.iter().map(|notation| parse_values(notation).expect("well-formed"));
     values.collect()
 });
+
+/// Series with their samples, most of the names; at times that are regular for some and not for others.
+pub(super) fn random_series(choices: &mut Choices<'_>) -> Vec<(Labels, Vec<TimedSample>)> {
+    let mut all = Vec::new();
+    for name in SERIES {
+        if choices.chance(25) {
+            continue;
+        }
+        let (labels, _) = parse_labels(name).expect("well-formed");
+        let holds_histograms = labels.get("__name__") == Some("hist");
+        let mut samples = if holds_histograms { histograms(choices) } else { numbers(choices) };
+        if choices.chance(50) {
+            // Later by less than the interval: still in order.
+            samples.iter_mut().for_each(|sample| sample.time += choices.below(INTERVAL_MS as usize - 10) as i64);
+        }
+        if choices.chance(20) {
+            let length = samples.len();
+            samples.truncate(choices.below(length + 1));
+        }
+        all.push((labels, samples));
+    }
+    all
+}
 
 /// Fills a store, its parts in turn, with as many series as there are choices for.
 pub(super) fn fill_store(store: &MemoryStore, part_count: usize, choices: &mut Choices<'_>) {

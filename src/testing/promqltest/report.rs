@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::route::Trait;
+
 /// Results of all files, in the order in which they were named.
 #[derive(Debug, Default)]
 pub struct Report {
@@ -36,6 +38,10 @@ pub enum Outcome {
     Passed,
     /// The first check that did not.
     Failed(Box<Failure>),
+    /// It failed, and the list of excuses says why.
+    Excused(Box<Failure>),
+    /// It passed, and the list of excuses says that it does not.
+    NeedlesslyExcused,
     /// It was not run, for this reason.
     Skipped(String),
 }
@@ -53,6 +59,8 @@ pub struct Failure {
     pub got: String,
     /// What is known to be missing that accounts for it.
     pub explanation: Option<Explanation>,
+    /// What the series of the query have that is lost on the way to who answers it.
+    pub lost: Option<Trait>,
 }
 
 /// Known gaps of the engine that account for a failure.
@@ -81,6 +89,10 @@ pub struct Counts {
     pub failed: usize,
     /// Those that were not run.
     pub skipped: usize,
+    /// Those that failed on a way that cannot carry their data, as the list says.
+    pub excused: usize,
+    /// Those that passed against the list; they count as passed too.
+    pub needlessly_excused: usize,
     /// Failed for want of a gated feature.
     pub gated_feature: usize,
 }
@@ -95,6 +107,11 @@ impl Counts {
         self.cases += 1;
         match outcome {
             Outcome::Passed => self.passed += 1,
+            Outcome::NeedlesslyExcused => {
+                self.passed += 1;
+                self.needlessly_excused += 1;
+            }
+            Outcome::Excused(_) => self.excused += 1,
             Outcome::Skipped(_) => self.skipped += 1,
             Outcome::Failed(failure) => {
                 self.failed += 1;
@@ -131,18 +148,26 @@ impl Report {
     }
 }
 
-/// Every failure, a table with a line a file, and `N passed, M failed, K skipped` at the end.
+/// Every failure and every needless excuse, a table with a line a file, and `N passed, M failed, K skipped` at the end.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for file in &self.files {
             for case in &file.cases {
-                if let Outcome::Failed(failure) = &case.outcome {
-                    write_failure(f, &file.path, case, failure)?;
+                match &case.outcome {
+                    Outcome::Failed(failure) => write_failure(f, &file.path, case, failure)?,
+                    Outcome::NeedlesslyExcused => {
+                        writeln!(f, "PASSED though excused {}:{}: {}\n", file.path, case.line, case.command)?;
+                    }
+                    Outcome::Passed | Outcome::Excused(_) | Outcome::Skipped(_) => {}
                 }
             }
         }
         self.write_table(f)?;
         let counts = self.counts();
+        if counts.excused + counts.needlessly_excused > 0 {
+            let (excused, needlessly) = (counts.excused, counts.needlessly_excused);
+            writeln!(f, "{excused} excused, {needlessly} passed though excused")?;
+        }
         write!(f, "{} passed, {} failed, {} skipped", counts.passed, counts.failed, counts.skipped)
     }
 }
@@ -155,6 +180,9 @@ fn write_failure(f: &mut fmt::Formatter<'_>, path: &str, case: &CaseReport, fail
     }
     write_indented(f, "expected", &failure.expected)?;
     write_indented(f, "got", &failure.got)?;
+    if let Some(lost) = failure.lost {
+        writeln!(f, "    lost on the way: {lost}")?;
+    }
     if let Some(explanation) = failure.explanation {
         writeln!(f, "    explained by: {explanation}")?;
     }
@@ -172,7 +200,7 @@ fn write_indented(f: &mut fmt::Formatter<'_>, title: &str, text: &str) -> fmt::R
 impl Report {
     fn write_table(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self.files.iter().map(|file| file.path.chars().count()).max().unwrap_or(0).max("file".len());
-        let titles = ["cases", "passed", "failed", "skipped", "gated", "unexplained"];
+        let titles = ["cases", "passed", "failed", "skipped", "excused", "gated", "unexplained"];
         writeln!(f, "{:width$}  {}", "file", titles.join("  "))?;
         let total = FileTotal { name: "total", counts: self.counts() };
         let files = self.files.iter().map(|file| FileTotal { name: &file.path, counts: file.counts() });
@@ -183,6 +211,7 @@ impl Report {
                 counts.passed,
                 counts.failed,
                 counts.skipped,
+                counts.excused,
                 counts.gated_feature,
                 counts.unexplained(),
             ];
@@ -214,6 +243,7 @@ mod tests {
             expected: "x 1".to_owned(),
             got: "x 2".to_owned(),
             explanation: None,
+            lost: None,
         };
         let explained = Failure { explanation: Some(Explanation::GatedFeature), ..Failure::default() };
         let report = Report {
@@ -224,6 +254,8 @@ mod tests {
                     case(3, Outcome::Failed(Box::new(failure))),
                     case(5, Outcome::Failed(Box::new(explained))),
                     case(7, Outcome::Skipped("not asked for".to_owned())),
+                    case(9, Outcome::Excused(Box::default())),
+                    case(11, Outcome::NeedlesslyExcused),
                 ],
             }],
         };
@@ -240,11 +272,14 @@ mod tests {
                 
                 explained by: a gated feature
 
-            file    cases  passed  failed  skipped  gated  unexplained
-            a.test      4       1       2        1      1            1
-            total       4       1       2        1      1            1
+            PASSED though excused a.test:11: eval instant at 0 x
 
-            1 passed, 2 failed, 1 skipped"#]]
+            file    cases  passed  failed  skipped  excused  gated  unexplained
+            a.test      6       2       2        1        1      1            1
+            total       6       2       2        1        1      1            1
+
+            1 excused, 1 passed though excused
+            2 passed, 2 failed, 1 skipped"#]]
         .assert_eq(&report.to_string());
         assert_eq!(report.unexplained().map(|(_, case)| case.line).collect::<Vec<_>>(), [3]);
     }
