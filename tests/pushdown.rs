@@ -99,15 +99,14 @@ impl SeriesSource for EvaluatingParts {
         true
     }
 
-    fn judge(&self, part: usize, request: &EvaluateRequest) -> Judgement {
-        // No label tells the parts apart.
-        if request.may_unite_names() {
-            return Judgement::exact("names go");
-        }
-        match self.parts[part] {
+    fn judge(&self, request: &EvaluateRequest, _: &QueryContext) -> Vec<Judgement> {
+        let judge = |part: &Part| match part {
+            // No label tells the parts apart.
+            _ if request.may_unite_names() => Judgement::exact("names go"),
             Part::CannotBeAsked => Judgement::exact("cannot be asked"),
             Part::Evaluates | Part::Refuses => Judgement::ask("evaluates"),
-        }
+        };
+        self.parts.iter().map(judge).collect()
     }
 
     async fn evaluate(&self, part: usize, request: &EvaluateRequest, _: &QueryContext) -> Result<Evaluated, Error> {
@@ -140,7 +139,7 @@ impl SeriesSource for EvaluatingParts {
                 noted
             }));
         }
-        Ok(Evaluated::Answered { tables, annotations, reason: "evaluated".to_owned() })
+        Ok(Evaluated::Answered { tables, annotations, reason: "evaluated".to_owned(), held: Vec::new() })
     }
 
     async fn label_names(&self, request: &MetadataRequest, context: &QueryContext) -> Result<Vec<String>, Error> {
@@ -206,7 +205,11 @@ fn cells(value: &QueryValue) -> BTreeMap<String, Vec<Option<f64>>> {
 
 fn is_close(a: Option<f64>, b: Option<f64>) -> bool {
     match (a, b) {
-        (Some(a), Some(b)) => a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= 1e-9 * a.abs().max(b.abs()),
+        (Some(a), Some(b)) => {
+            a == b
+                || (a.is_nan() && b.is_nan())
+                || ((a - b).abs().is_finite() && (a - b).abs() <= 1e-9 * a.abs().max(b.abs()))
+        }
         (a, b) => a.is_none() && b.is_none(),
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -20,8 +21,8 @@ use crate::decode::{
 };
 use crate::error::{Error, ErrorKind};
 use crate::model::{
-    Annotation, AnnotationKind, Held, Labels, Matcher, MetadataRequest, MetricMetadata, QueryContext, SelectRequest,
-    Selector, StepGrid, TimestampMs,
+    Annotation, AnnotationKind, DurationMs, Held, Labels, Matcher, MetadataRequest, MetricMetadata, QueryContext,
+    SelectRequest, Selector, StepGrid, TimestampMs,
 };
 use crate::telemetry::{CallKind, TargetMetrics};
 
@@ -212,6 +213,16 @@ impl Downstream for HttpDownstream {
         context: &QueryContext,
     ) -> Result<Selected, Error> {
         select::select(self, request, sample_times, context).await
+    }
+
+    async fn evaluate(
+        &self,
+        expression: &str,
+        grid: StepGrid,
+        lookback: DurationMs,
+        context: &QueryContext,
+    ) -> Result<Vec<(RecordBatch, Held)>, Error> {
+        select::evaluate(self, expression, (grid, lookback), context).await
     }
 
     async fn label_names(&self, request: &MetadataRequest, context: &QueryContext) -> Result<Vec<String>, Error> {

@@ -36,6 +36,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Debug};
 use std::sync::Arc;
 
+use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 
 pub use self::http::HttpDownstream;
@@ -45,7 +46,9 @@ pub use target::TargetDownstream;
 pub use target_url::TargetUrl;
 
 use crate::error::Error;
-use crate::model::{Labels, MetadataRequest, MetricMetadata, QueryContext, SelectRequest, SeriesStream};
+use crate::model::{
+    DurationMs, Held, Labels, MetadataRequest, MetricMetadata, QueryContext, SelectRequest, SeriesStream, StepGrid,
+};
 use crate::telemetry::TargetMetrics;
 
 /// Whether the own times of the samples behind the steps matter.
@@ -114,6 +117,24 @@ pub trait Downstream: Debug + Send + Sync {
         sample_times: SampleTimes,
         context: &QueryContext,
     ) -> Result<Selected, Error>;
+
+    /// The version of Prometheus whose PromQL it evaluates, after asking it where that is not known; `None` where it does not
+    /// say.
+    async fn promql_version(&self, _context: &QueryContext) -> Option<(u32, u32)> {
+        None
+    }
+
+    /// The values of an instant vector on a grid: samples tables whose times are steps, in any order, a series in any number of
+    /// rows. A whole answer or an error.
+    async fn evaluate(
+        &self,
+        _expression: &str,
+        _grid: StepGrid,
+        _lookback: DurationMs,
+        _context: &QueryContext,
+    ) -> Result<Vec<(RecordBatch, Held)>, Error> {
+        Err(Error::execution("this server evaluates nothing"))
+    }
 
     /// Label names, in any order.
     async fn label_names(&self, request: &MetadataRequest, context: &QueryContext) -> Result<Vec<String>, Error>;

@@ -22,7 +22,7 @@ use crate::decode::DecodedResult;
 use crate::error::Error;
 use crate::merge::{Samples, SparseStepsBuilder, TableForm, sort_replica, sparse_steps_at_step_times};
 use crate::model::{
-    DurationMs, LabelsBuilder, LabelsRef, MatchOp, Matcher, QueryContext, SamplesTable, SamplesTableBuilder,
+    DurationMs, Held, LabelsBuilder, LabelsRef, MatchOp, Matcher, QueryContext, SamplesTable, SamplesTableBuilder,
     SelectForm, SelectRequest, StepGrid, TimestampMs, held_tables,
 };
 
@@ -61,6 +61,26 @@ pub(super) async fn select(
     drop(guards);
     let counted = sorted.into_iter().map(|table| context.hold_table(&table).map(|held| (table, held)));
     Ok(Selected { form, tables: held_tables(counted.collect::<Result<Vec<_>, Error>>()?).boxed() })
+}
+
+/// An expression of an instant vector at every step: samples tables whose times are steps, in any order, a series in any number
+/// of rows.
+pub(super) async fn evaluate(
+    server: &HttpDownstream,
+    expression: &str,
+    (grid, lookback): (StepGrid, DurationMs),
+    context: &QueryContext,
+) -> Result<Vec<(RecordBatch, Held)>, Error> {
+    let guards = Guards::default();
+    let selector = String::new();
+    let steps = Steps { server, selector, grid, lookback, context, guards: &guards };
+    if steps.asked_earlier().0 != 0 {
+        return Err(Error::execution("it moves range queries to multiples of their step"));
+    }
+    // Servers may have been told another lookback than the usual one.
+    let tables = steps.evaluate_looking_back(expression, Some(lookback.to_string())).await?;
+    drop(guards);
+    tables.into_iter().map(|table| context.hold_table(&table).map(|held| (table, held))).collect()
 }
 
 /// The metric name that every series of the selector has.
@@ -223,6 +243,14 @@ impl Steps<'_> {
     /// An expression at every step, in as many requests as the server's limit on steps wants.
     async fn evaluate(&self, expression: &str) -> Result<Vec<RecordBatch>, Error> {
         let lookback_delta = (self.lookback != DEFAULT_LOOKBACK).then(|| self.lookback.to_string());
+        self.evaluate_looking_back(expression, lookback_delta).await
+    }
+
+    async fn evaluate_looking_back(
+        &self,
+        expression: &str,
+        lookback_delta: Option<String>,
+    ) -> Result<Vec<RecordBatch>, Error> {
         let evaluate_piece = |piece: StepGrid| {
             let lookback_delta = lookback_delta.clone();
             async move {

@@ -21,7 +21,9 @@ use super::instrument::{CallMeter, REMOTE_READ, TargetInstrument};
 use super::remote_read::{RawQuery, RawTables, ReadError, RemoteRead, TablesError};
 use super::{Downstream, HttpClient, HttpDownstream, SampleTimes, Selected, SelectedForm, TargetUrl};
 use crate::error::Error;
-use crate::model::{Labels, MetadataRequest, MetricMetadata, QueryContext, SelectRequest, SeriesStream};
+use crate::model::{
+    DurationMs, Held, Labels, MetadataRequest, MetricMetadata, QueryContext, SelectRequest, SeriesStream, StepGrid,
+};
 use crate::telemetry::{CallKind, TargetMetrics};
 
 /// promxy's word for raw samples.
@@ -232,6 +234,20 @@ impl Downstream for TargetDownstream {
             },
             None => Err(lacks_buckets),
         }
+    }
+
+    async fn promql_version(&self, context: &QueryContext) -> Option<(u32, u32)> {
+        self.memory.ask(context).await?.version()
+    }
+
+    async fn evaluate(
+        &self,
+        expression: &str,
+        grid: StepGrid,
+        lookback: DurationMs,
+        context: &QueryContext,
+    ) -> Result<Vec<(RecordBatch, Held)>, Error> {
+        self.http.evaluate(expression, grid, lookback, context).await
     }
 
     async fn label_names(&self, request: &MetadataRequest, context: &QueryContext) -> Result<Vec<String>, Error> {

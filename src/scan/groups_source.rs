@@ -9,7 +9,7 @@ use futures::stream::{self, StreamExt};
 use super::{ScanRequest, SelectorForm, SeriesSource};
 use crate::error::Error;
 use crate::model::{Labels, MetadataRequest, MetricMetadata, QueryContext, SeriesStream};
-use crate::servergroup::{ServerGroup, ServerGroupSet};
+use crate::servergroup::{EvaluateRequest, Evaluated, Judgement, ServerGroup, ServerGroupSet};
 
 /// Reads from server groups over the HTTP API.
 #[derive(Clone, Debug)]
@@ -59,6 +59,23 @@ impl SeriesSource for GroupsSource {
         };
         let streams: Vec<SeriesStream> = self.set.parts().enumerate().map(open).collect();
         if streams.is_empty() { vec![stream::empty().boxed()] } else { streams }
+    }
+
+    fn evaluates(&self) -> bool {
+        !self.set.groups().is_empty()
+    }
+
+    fn judge(&self, request: &EvaluateRequest, context: &QueryContext) -> Vec<Judgement> {
+        self.set.judge(request, context)
+    }
+
+    async fn evaluate(
+        &self,
+        part: usize,
+        request: &EvaluateRequest,
+        context: &QueryContext,
+    ) -> Result<Evaluated, Error> {
+        self.set.evaluate(part, request, context).await
     }
 
     async fn label_names(&self, request: &MetadataRequest, context: &QueryContext) -> Result<Vec<String>, Error> {

@@ -68,9 +68,9 @@ pub trait SeriesSource: Debug + Send + Sync {
         false
     }
 
-    /// Should a part be asked to evaluate, as far as is known without asking anybody?
-    fn judge(&self, _part: usize, _request: &EvaluateRequest) -> Judgement {
-        Judgement::exact("it cannot evaluate")
+    /// Which parts should be asked to evaluate, as far as is known without asking anybody? A judgement for each part.
+    fn judge(&self, _request: &EvaluateRequest, _context: &QueryContext) -> Vec<Judgement> {
+        self.part_names().iter().map(|_| Judgement::exact("it cannot evaluate")).collect()
     }
 
     /// Asks a part to evaluate an expression for its own series. An error ends the query; what the part cannot or must not

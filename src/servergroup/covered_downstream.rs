@@ -84,6 +84,21 @@ impl Downstream for CoveredDownstream {
         }
     }
 
+    async fn promql_version(&self, context: &QueryContext) -> Option<(u32, u32)> {
+        self.inner.promql_version(context).await
+    }
+
+    /// Asked only where all that the expression reads counts.
+    async fn evaluate(
+        &self,
+        expression: &str,
+        grid: StepGrid,
+        lookback: DurationMs,
+        context: &QueryContext,
+    ) -> Result<Vec<(RecordBatch, Held)>, Error> {
+        self.inner.evaluate(expression, grid, lookback, context).await
+    }
+
     async fn label_names(&self, request: &MetadataRequest, context: &QueryContext) -> Result<Vec<String>, Error> {
         match self.coverage(context).metadata(request) {
             Some(request) => self.inner.label_names(&request, context).await,

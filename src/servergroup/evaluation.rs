@@ -2,7 +2,9 @@
 
 use arrow::record_batch::RecordBatch;
 
-use crate::model::{Annotation, DurationMs, EvaluationMode, METRIC_NAME, MatchOp, Matcher, StepGrid, TimestampMs};
+use crate::model::{
+    Annotation, DurationMs, EvaluationMode, Held, METRIC_NAME, MatchOp, Matcher, StepGrid, TimestampMs,
+};
 use crate::syntax::Expr;
 
 /// An expression with one selector in it, to be evaluated by whoever holds a part of its series.
@@ -56,11 +58,22 @@ pub struct EvaluatedWindows {
     pub length: DurationMs,
 }
 
+/// What is to be done about a part.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Ask it to evaluate.
+    Ask,
+    /// Evaluate here.
+    Exact,
+    /// Neither: it has nothing of what is read.
+    Nothing,
+}
+
 /// Whether a part should be asked to evaluate, as far as is known without asking anybody.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judgement {
-    /// Ask it.
-    pub ask: bool,
+    /// What is to be done.
+    pub verdict: Verdict,
     /// Why, or why not; with figures where they decided.
     pub reason: String,
 }
@@ -68,12 +81,17 @@ pub struct Judgement {
 impl Judgement {
     /// Ask it.
     pub fn ask(reason: impl Into<String>) -> Self {
-        Self { ask: true, reason: reason.into() }
+        Self { verdict: Verdict::Ask, reason: reason.into() }
     }
 
     /// Evaluate here.
     pub fn exact(reason: impl Into<String>) -> Self {
-        Self { ask: false, reason: reason.into() }
+        Self { verdict: Verdict::Exact, reason: reason.into() }
+    }
+
+    /// Leave it out.
+    pub fn nothing(reason: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Nothing, reason: reason.into() }
     }
 }
 
@@ -97,6 +115,8 @@ pub enum Evaluated {
         annotations: Vec<Annotation>,
         /// How it came about, for EXPLAIN and statistics.
         reason: String,
+        /// Counts the tables as long as they are in memory.
+        held: Vec<Held>,
     },
     /// The part cannot say what was asked, or not surely.
     NeedsExact {

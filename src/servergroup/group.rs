@@ -13,6 +13,7 @@ use super::coverage::{Covered, TimeRanges};
 use super::covered_downstream::CoveredDownstream;
 use super::fanout::{FailurePolicy, FanOut, GroupName};
 use super::label_filter::LabelFilter;
+use super::observed_scan::BucketStatistics;
 use super::replica_streams::ReplicaScan;
 use super::rewrite::{AskedValues, Rewrites, RoutedMetadata};
 use super::rewritten_stream::Rewriting;
@@ -22,8 +23,8 @@ use crate::downstream::{Downstream, HttpClient, SampleTimes, TargetDownstream, T
 use crate::error::Error;
 use crate::merge::{MergePolicy, TableForm, unite_label_sets, unite_metadata, unite_names};
 use crate::model::{
-    Annotation, AnnotationKind, AnnotationSink, Labels, METRIC_NAME, MetadataRequest, MetricMetadata, QueryContext,
-    SelectForm, SelectRequest, SeriesStream, TimestampMs,
+    Annotation, AnnotationKind, AnnotationSink, EvaluationMode, Labels, METRIC_NAME, MetadataRequest, MetricMetadata,
+    QueryContext, SelectForm, SelectRequest, SeriesStream, TimestampMs,
 };
 use crate::telemetry::TargetRegistry;
 
@@ -49,6 +50,8 @@ pub struct ServerGroup {
     failure_policy: FailurePolicy,
     timeout: Option<Duration>,
     ranges: Option<TimeRanges>,
+    /// Its own, over the program's.
+    pub(super) mode: Option<EvaluationMode>,
     is_disjoint: bool,
 }
 
@@ -58,7 +61,9 @@ pub(super) struct Bucket {
     pub(super) rewrites: Rewrites,
     /// Of each replica, what it adds to its series before any rule.
     added: Vec<Labels>,
-    replicas: Vec<Arc<dyn Downstream>>,
+    pub(super) replicas: Vec<Arc<dyn Downstream>>,
+    /// What scans of it have shown.
+    pub(super) statistics: BucketStatistics,
     /// Whether someone else may hold the same series, so that it matters whose sample is newer.
     sample_times: SampleTimes,
     /// What the replicas together cannot have.
@@ -119,6 +124,7 @@ impl ServerGroup {
                     rewrites,
                     added: vec![added],
                     replicas: vec![target.downstream],
+                    statistics: BucketStatistics::default(),
                     sample_times: SampleTimes::Needed,
                     filter: config.label_filter.clone().map(|config| Arc::new(LabelFilter::new(config))),
                     breaks_order: Arc::default(),
@@ -145,6 +151,7 @@ impl ServerGroup {
             failure_policy,
             timeout: config.timeout,
             ranges,
+            mode: config.mode,
             is_disjoint: config.disjoint,
         }
     }
@@ -282,7 +289,7 @@ impl ServerGroup {
             },
             context: context.clone(),
         };
-        rewriting.apply(scan.start())
+        bucket.statistics.observe(rewriting.apply(scan.start()), request)
     }
 
     /// How many buckets there are; each holds other data.
@@ -433,7 +440,7 @@ impl ServerGroup {
         Ok(unite_metadata(self.all(context, asked).await?))
     }
 
-    async fn ask_bucket<T, F>(
+    pub(super) async fn ask_bucket<T, F>(
         &self,
         bucket: &Bucket,
         context: &QueryContext,

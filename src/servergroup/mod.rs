@@ -13,9 +13,14 @@
 //! | `look_back.rs` | raw samples as what a plain selector sees at each step |
 //! | `replica_health.rs` | whether a replica is worth waiting for, and how long |
 //! | `target_slots.rs` | how many streamed answers a target serves at a time |
+//! | `bucket_evaluation.rs`, `set_evaluation.rs` | whether servers may evaluate an expression, and how they are asked |
+//! | `agreement.rs` | do replicas say the same? |
+//! | `observed_scan.rs`, `scan_statistics.rs` | what scans have shown, and what pushing down would cost |
 //! | `evaluation.rs` | expressions that servers evaluate: what is asked, what comes back |
 //! | `set.rs` | all groups; questions about series over all of them |
 
+mod agreement;
+mod bucket_evaluation;
 mod coverage;
 mod covered_downstream;
 mod evaluation;
@@ -24,15 +29,18 @@ mod group;
 mod label_filter;
 mod label_filter_sync;
 mod look_back;
+mod observed_scan;
 mod replica_health;
 mod replica_streams;
 mod rewrite;
 mod rewritten_stream;
+mod scan_statistics;
 mod set;
+mod set_evaluation;
 mod target_slots;
 
 pub use coverage::Covered;
-pub use evaluation::{EvaluateRequest, Evaluated, EvaluatedWindows, ExactScope, Judgement};
+pub use evaluation::{EvaluateRequest, Evaluated, EvaluatedWindows, ExactScope, Judgement, Verdict};
 pub use group::{GroupTarget, ServerGroup};
 pub use replica_health::{CallClass, Change, Outcome, ReplicaHealth, Standing, replicas_to_ask};
 pub use set::ServerGroupSet;

@@ -21,7 +21,7 @@ use super::recombine::Combined;
 use crate::model::{Annotation, AnnotationKind, EvaluatedBy, PartEvaluation};
 use crate::promql::functions::external;
 use crate::scan::ScannedParts;
-use crate::servergroup::{Evaluated, ExactScope, Judgement};
+use crate::servergroup::{Evaluated, ExactScope, Judgement, Verdict};
 
 /// Batches that may wait for the operator above.
 const BATCHES_AHEAD: usize = 2;
@@ -56,9 +56,8 @@ impl PushdownExec {
     }
 
     fn judgements(&self) -> Vec<(String, Judgement)> {
-        let Pushdown { source, request, .. } = &self.pushdown;
-        let names = source.part_names().into_iter().enumerate();
-        names.map(|(part, name)| (name, source.judge(part, request))).collect()
+        let Pushdown { source, request, context, .. } = &self.pushdown;
+        source.part_names().into_iter().zip(source.judge(request, context)).collect()
     }
 
     /// All parts are evaluated here, as if nothing could be asked.
@@ -100,9 +99,10 @@ impl PushdownExec {
     ) -> Result<std::result::Result<RecordBatch, String>> {
         let Pushdown { source, request, recombination, context: query, .. } = &self.pushdown;
         let asked = parts.iter().enumerate().map(|(part, (_, judgement))| async move {
-            match judgement.ask {
-                true => source.evaluate(part, request, query).await.map_err(external),
-                false => Ok(Evaluated::needs_exact(judgement.reason.clone())),
+            match judgement.verdict {
+                Verdict::Ask => Some(source.evaluate(part, request, query).await.map_err(external)).transpose(),
+                Verdict::Exact => Ok(Some(Evaluated::needs_exact(judgement.reason.clone()))),
+                Verdict::Nothing => Ok(None),
             }
         });
         let asked = futures::future::try_join_all(asked);
@@ -114,24 +114,27 @@ impl PushdownExec {
         };
         let (evaluated, mut exact) = futures::future::try_join(asked, beside).await?;
         let (mut answers, mut noted, mut outcomes) = (Vec::new(), Vec::new(), Vec::new());
+        let mut guards = Vec::new();
         let mut fall_back = vec![false; parts.len()];
-        for (part, (evaluated, (_, judgement))) in evaluated.into_iter().zip(&parts).enumerate() {
+        for (part, (evaluated, (name, judgement))) in evaluated.into_iter().zip(&parts).enumerate() {
+            let Some(evaluated) = evaluated else { continue };
             match evaluated {
-                Evaluated::Answered { tables, annotations, reason } => {
+                Evaluated::Answered { tables, annotations, reason, held } => {
                     if let Some(text) = warned(&annotations) {
                         return Ok(Err(format!("a server warned: {text}")));
                     }
                     answers.push(tables);
                     noted.extend(annotations);
-                    outcomes.push((EvaluatedBy::Servers, reason));
+                    guards.extend(held);
+                    outcomes.push((name, EvaluatedBy::Servers, reason));
                 }
                 Evaluated::NeedsExact { scope: ExactScope::All, reason } => return Ok(Err(reason)),
                 Evaluated::NeedsExact { scope: ExactScope::Part, reason } => {
                     if !recombination.takes_exact_parts() {
                         return Ok(Err(reason));
                     }
-                    fall_back[part] = judgement.ask;
-                    outcomes.push((EvaluatedBy::Quiver, reason));
+                    fall_back[part] = judgement.verdict == Verdict::Ask;
+                    outcomes.push((name, EvaluatedBy::Quiver, reason));
                 }
             }
         }
@@ -146,7 +149,7 @@ impl PushdownExec {
             Combined::Unsure(reason) => Ok(Err(reason)),
             Combined::Table(table) => {
                 noted.into_iter().for_each(|annotation| query.annotations.add(annotation));
-                for ((name, _), (by, reason)) in parts.iter().zip(outcomes) {
+                for (name, by, reason) in outcomes {
                     self.note(name, by, &reason);
                 }
                 Ok(Ok(table))
@@ -166,8 +169,13 @@ fn warned(annotations: &[Annotation]) -> Option<&str> {
 impl DisplayAs for PushdownExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PushdownExec: {}", self.pushdown.describe())?;
-        for (name, Judgement { ask, reason }) in self.judgements() {
-            write!(f, " [{name:?} {}: {reason}]", if ask { EvaluatedBy::Servers } else { EvaluatedBy::Quiver })?;
+        for (name, Judgement { verdict, reason }) in self.judgements() {
+            let verdict = match verdict {
+                Verdict::Ask => "pushdown",
+                Verdict::Exact => "exact",
+                Verdict::Nothing => "nothing",
+            };
+            write!(f, " [{name:?} {verdict}: {reason}]")?;
         }
         Ok(())
     }
@@ -211,11 +219,13 @@ impl ExecutionPlan for PushdownExec {
 
     fn execute(&self, _partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let parts = self.judgements();
-        let here: Vec<bool> = parts.iter().map(|(_, judgement)| !judgement.ask).collect();
-        let is_mixed = here.contains(&true) && here.contains(&false);
-        if !here.contains(&false) || (is_mixed && !self.pushdown.recombination.takes_exact_parts()) {
-            for (name, judgement) in &parts {
-                let reason = if judgement.ask { "another part cannot be asked" } else { &judgement.reason };
+        let here: Vec<bool> = parts.iter().map(|(_, judgement)| judgement.verdict == Verdict::Exact).collect();
+        let nobody_is_asked = parts.iter().all(|(_, judgement)| judgement.verdict != Verdict::Ask);
+        let is_mixed = here.contains(&true);
+        if nobody_is_asked || (is_mixed && !self.pushdown.recombination.takes_exact_parts()) {
+            for (name, judgement) in parts.iter().filter(|(_, judgement)| judgement.verdict != Verdict::Nothing) {
+                let is_asked = judgement.verdict == Verdict::Ask;
+                let reason = if is_asked { "another part cannot be asked" } else { &judgement.reason };
                 self.note(name, EvaluatedBy::Quiver, reason);
             }
             return self.execute_exact(context);

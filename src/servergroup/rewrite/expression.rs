@@ -261,16 +261,23 @@ impl Walk<'_> {
         }
         use AggregateOp::{Bottomk, CountValues, LimitRatio, Limitk, Topk};
         match aggregate.op {
-            Topk | Bottomk | Limitk | LimitRatio => {
+            Limitk | LimitRatio => {
                 return refuse(format!("what {} picks depends on the order of labels", aggregate.op.name()));
             }
             CountValues => self.refuse_touched(aggregate.param.as_ref())?,
             _ => {}
         }
-        let (grouping, visible) = if aggregate.without {
-            (self.without(&aggregate.grouping, &inner)?, inner.drop(&aggregate.grouping))
+        let grouping = if aggregate.without {
+            self.without(&aggregate.grouping, &inner)?
         } else {
-            (self.by(&aggregate.grouping, &inner)?, inner.keep(&aggregate.grouping))
+            self.by(&aggregate.grouping, &inner)?
+        };
+        let visible = match aggregate.op {
+            // They hand series on. Which of equal values they pick depends on the order of labels: who asks has to ask for one
+            // more than he wants, and to look whether it is another value.
+            Topk | Bottomk => inner,
+            _ if aggregate.without => inner.drop(&aggregate.grouping),
+            _ => inner.keep(&aggregate.grouping),
         };
         let aggregate = Aggregate { expr, param, grouping, ..aggregate.clone() };
         Ok((ExprKind::Aggregate(Box::new(aggregate)), visible))

@@ -16,7 +16,6 @@
 //! Where there are rules, an answer is checked again with the matchers that were asked for, so that whatever cannot be turned
 //! round exactly may be asked for too widely.
 
-#[allow(dead_code, reason = "asked by the pushdown of expressions")]
 mod expression;
 mod label_origins;
 mod reorder;
@@ -30,7 +29,6 @@ use crate::config::{MetricsRelabel, MetricsRelabelAction, ServerGroupConfig};
 use crate::model::{Labels, LabelsBuilder, Matcher};
 use label_origins::{LabelOrigins, Origin};
 
-#[allow(unused_imports, reason = "asked by the pushdown of expressions")]
 pub(super) use expression::{Pushed, PushedExpression, PushedLabels};
 pub(super) use reorder::{Reorder, ReorderError};
 pub(super) use route::{AskedValues, Route, RoutedMetadata};

@@ -41,6 +41,7 @@ fn selectors_and_groupings_are_said_in_stored_labels() {
         ("", "replace a b, labeldrop a", "max by (a) (x)", "max(x)"),
         ("", "replace a b", "sum by (b) (max by (a, c) (x))", "sum(max by (a, c) (x))"),
         ("", "replace a b", "sum by (a) (max by (b, c) (x))", "sum(max by (a, c) (x))"),
+        ("sg=eu", "", "topk by (sg, a) (2, x)", "topk by (a) (2, x)"),
         ("", "replace a b", "count_values by (b) (\"v\", x)", "count_values by (a) (\"v\", x)"),
         ("", "lowercase a b", "sum by (c) (x{b=\"x.1\"})", "sum by (c) (x{a=~\"[Xx]\\\\.1\"})"),
         // Both sides are no vectors: promxy fails on these.
@@ -63,7 +64,7 @@ fn what_cannot_be_asked_exactly_is_refused_with_a_reason() {
         ("", "lowercase a b", "sum by (b) (x)", "groups are made of the label \"b\", whose letters are changed"),
         ("", "lowercase a b", "sum without (a) (x)", "groups are made of the label \"b\", whose letters are changed"),
         ("", "lowercase a b", "sum(x{b=~\"[a]\"})", "a pattern on a label in other letters"),
-        ("sg=eu", "", "topk(1, x)", "what topk picks depends on the order"),
+        ("sg=eu", "", "limitk(1, x)", "what limitk picks depends on the order"),
         ("sg=eu", "", "x + x", "labels of two vectors are matched"),
         ("sg=eu", "", "x or vector(1)", "labels of two vectors are matched"),
         ("sg=eu", "", "absent(x)", "absent() makes labels"),
