@@ -453,6 +453,45 @@ async fn queries_at_once_find_out_once() {
     assert_eq!((configs, reads_of(&server)), (1, 8));
 }
 
+/// More selectors than a Prometheus answers at a time, read one after the other, the last one first.
+#[tokio::test]
+async fn reads_that_wait_for_each_other_all_end() {
+    // Tables enough to fill what is read ahead, and behind them more bytes than sockets take.
+    let long: Vec<(i64, f64)> = (0..66_000).map(|at| (11 + at, 1.0)).collect();
+    let series = ["a", "b", "c", "d"].map(|job| [("__name__", "up"), ("job", job), ("replica", "a")]);
+    let mut body = frames(&series.each_ref().map(|labels| (&labels[..], &long[..])));
+    let filler = "x".repeat(512 << 10);
+    let unwanted = frames(&[(&[("__name__", "upper"), ("job", &filler), ("replica", "a")], &[(20, 1.0)])]);
+    (0..24).for_each(|_| body.extend_from_slice(&unwanted));
+    let places = 5;
+    let read = move |asked: &Asked| prometheus(asked, || Reply::Bytes(200, CHUNKS, body.clone()));
+    let server = Server::start_with_gate(places, read).await;
+    let target = target(&server);
+    let form = SelectForm::Samples { start: TimestampMs(0), end: TimestampMs(1 << 40) };
+    let (request, context) = (SelectRequest { form, ..up(&[]) }, QueryContext::default());
+    assert_eq!(read_up(&target).await.map(|rows| rows.len()), Ok(4), "found out");
+    let begun = futures::future::join_all((0..places + 2).map(|_| async {
+        let mut tables = target.select(&request, SampleTimes::Needed, &context).await.expect("an answer").tables;
+        // As the server group does, a task reads ahead of whoever merges.
+        let (sender, receiver) = tokio::sync::mpsc::channel(1);
+        tokio::spawn(async move {
+            while let Some(table) = tables.next().await {
+                if sender.send(table).await.is_err() {
+                    return;
+                }
+            }
+        });
+        receiver
+    }));
+    for mut tables in begun.await.into_iter().rev() {
+        let mut row_count = 0;
+        while let Some(table) = tables.recv().await {
+            row_count += table.expect("a table").num_rows();
+        }
+        assert_eq!(row_count, series.len());
+    }
+}
+
 #[tokio::test]
 async fn a_query_that_is_dropped_ends_its_request() {
     let server = Server::start(|asked| prometheus(asked, || Reply::Hang)).await;

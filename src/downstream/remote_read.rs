@@ -6,10 +6,12 @@
 //! | `external_labels.rs` | the labels that the server adds: kept out of the matchers, taken off the series |
 //! | `client_labels.rs` | which series go into the tables, and under which labels |
 //! | `raw_tables.rs` | the body of an answer as samples tables in order |
+//! | `read_slots.rs` | who may keep a server waiting |
 
 mod client_labels;
 mod external_labels;
 mod raw_tables;
+mod read_slots;
 mod request;
 
 use std::sync::Arc;
@@ -72,7 +74,7 @@ impl RemoteRead {
     ) -> Result<RawTables, ReadError> {
         let body = query.encode(external).map_err(ReadError::Refused)?;
         let answer = self.post(body, context, Some(meter)).await?;
-        RawTables::try_new(answer, query, external, context).map_err(ReadError::Refused)
+        RawTables::try_new(&self.url, answer, query, external, context).map_err(ReadError::Refused)
     }
 
     /// Asks for nothing, to learn whether there is somebody who would answer.

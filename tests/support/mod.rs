@@ -11,7 +11,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
 
 /// A request as it arrived.
@@ -82,6 +82,12 @@ pub struct Server {
 
 impl Server {
     pub async fn start(reply: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Self {
+        Self::start_with_gate(Semaphore::MAX_PERMITS, reply).await
+    }
+
+    /// Replies to so many at a time, to the last byte; the others wait in line.
+    pub async fn start_with_gate(places: usize, reply: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Self {
+        let gate = Arc::new(Semaphore::new(places));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let (asked, hung_up) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Notify::new()));
@@ -90,9 +96,10 @@ impl Server {
             let mut connections = tokio::task::JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
                 let (all_asked, ring, reply) = (Arc::clone(&all_asked), Arc::clone(&ring), Arc::clone(&reply));
+                let gate = Arc::clone(&gate);
                 connections.spawn(async move {
                     // Clients that hang up are part of the tests.
-                    let _ = serve(stream, &all_asked, &ring, &*reply).await;
+                    let _ = serve(stream, &all_asked, &ring, &gate, &*reply).await;
                 });
             }
         });
@@ -128,9 +135,11 @@ async fn serve(
     mut stream: TcpStream,
     all_asked: &Mutex<Vec<Asked>>,
     hung_up: &Notify,
+    gate: &Semaphore,
     reply: &(dyn Fn(&Asked) -> Reply + Send + Sync),
 ) -> std::io::Result<()> {
     let Some(asked) = read_request(&mut stream).await? else { return Ok(()) };
+    let _place = gate.acquire().await;
     let reply = reply(&asked);
     all_asked.lock().expect("no test panics while it holds this").push(asked);
     match reply {

@@ -32,7 +32,7 @@ struct State {
     told: Option<String>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Known {
     ability: Arc<Ability>,
     since: Instant,
@@ -46,6 +46,31 @@ impl Known {
     }
 }
 
+impl State {
+    /// What may be relied on.
+    fn usable(&self, now: Instant) -> Option<&Known> {
+        self.known.as_ref().filter(|known| known.is_usable(now))
+    }
+
+    /// Is it time to find out anew?
+    fn is_due(&self, now: Instant) -> bool {
+        self.usable(now).is_none_or(|known| known.refresh_at <= now)
+    }
+
+    fn remember(&mut self, ability: Ability, now: Instant) {
+        let is_certain = ability.is_certain();
+        self.failures = if is_certain { 0 } else { self.failures.saturating_add(1) };
+        let refresh_at = now + if is_certain { REFRESH_AFTER } else { retry_after(self.failures) };
+        match &mut self.known {
+            // The server does not answer just now. What it was goes on to be so, as long as that is usable.
+            Some(known) if !is_certain && known.ability.is_certain() && known.is_usable(now) => {
+                known.refresh_at = refresh_at;
+            }
+            known => *known = Some(Known { ability: Arc::new(ability), since: now, refresh_at }),
+        }
+    }
+}
+
 impl AbilityMemory {
     /// Knows nothing yet.
     pub(in crate::downstream) fn new(probe: AbilityProbe) -> Self {
@@ -54,8 +79,7 @@ impl AbilityMemory {
 
     /// What is known and still usable, without asking anybody.
     pub(in crate::downstream) fn known(&self) -> Option<Arc<Ability>> {
-        let known = self.state.lock().known.clone()?;
-        known.is_usable(Instant::now()).then_some(known.ability)
+        self.state.lock().usable(Instant::now()).map(|known| Arc::clone(&known.ability))
     }
 
     /// What is known, after asking the server where need be: the query waits for that, within bounds. `None`: nothing was
@@ -65,12 +89,14 @@ impl AbilityMemory {
         let mut learned = self.learned.subscribe();
         {
             let mut state = self.state.lock();
-            let known = state.known.clone().filter(|known| known.is_usable(now));
-            if !known.as_ref().is_some_and(|known| now < known.refresh_at) {
+            if state.is_due(now) {
                 self.begin_learning(&mut state, context);
             }
-            if let Some(known) = known {
-                return Some(known.ability);
+            if let Some(known) = state.usable(now) {
+                return Some(Arc::clone(&known.ability));
+            }
+            if !self.probe.may_read_raw() {
+                return None;
             }
         }
         let of_query = context.deadline.map(|deadline| Instant::from_std(deadline).saturating_duration_since(now) / 4);
@@ -129,19 +155,9 @@ impl AbilityMemory {
     }
 
     fn remember(&self, ability: Ability) {
-        let now = Instant::now();
         let mut state = self.state.lock();
-        let is_certain = ability.is_certain();
-        state.failures = if is_certain { 0 } else { state.failures.saturating_add(1) };
-        let refresh_at = now + if is_certain { REFRESH_AFTER } else { retry_after(state.failures) };
         tell(self.probe.url(), &ability, &mut state.told);
-        match &mut state.known {
-            // The server does not answer just now. What it was goes on to be so, as long as that is usable.
-            Some(known) if !is_certain && known.ability.is_certain() && known.is_usable(now) => {
-                known.refresh_at = refresh_at;
-            }
-            known => *known = Some(Known { ability: Arc::new(ability), since: now, refresh_at }),
-        }
+        state.remember(ability, Instant::now());
     }
 }
 
@@ -187,6 +203,71 @@ fn tell(url: &TargetUrl, ability: &Ability, told: &mut Option<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::downstream::remote_read::ExternalLabels;
+
+    fn ability(raw: RawAbility) -> Ability {
+        Ability { raw, version: None }
+    }
+
+    fn reads() -> Ability {
+        ability(RawAbility::Reads(ExternalLabels::default()))
+    }
+
+    fn unknown() -> Ability {
+        ability(RawAbility::Unknown("refused the connection".to_owned()))
+    }
+
+    /// What is known so many seconds after the start, and whether it is time to find out anew.
+    fn after(state: &State, start: Instant, seconds: u64) -> (&'static str, bool) {
+        let now = start + Duration::from_secs(seconds);
+        let known = match state.usable(now).map(|known| &known.ability.raw) {
+            None => "nothing",
+            Some(RawAbility::Reads(_)) => "reads",
+            Some(RawAbility::Not(_)) => "not",
+            Some(RawAbility::Unknown(_)) => "unknown",
+        };
+        (known, state.is_due(now))
+    }
+
+    #[test]
+    fn what_is_known_grows_old() {
+        let start = Instant::now();
+        assert_eq!(after(&State::default(), start, 0), ("nothing", true));
+        for (learned, expected) in [
+            (
+                reads(),
+                [(0, "reads", false), (59, "reads", false), (60, "reads", true), (119, "reads", true)].as_slice(),
+            ),
+            // External labels that old are not relied on any more.
+            (reads(), &[(120, "nothing", true)]),
+            (ability(RawAbility::Not(String::new())), &[(59, "not", false), (60, "not", true), (9_000, "not", true)]),
+            (unknown(), &[(4, "unknown", false), (5, "unknown", true), (9_000, "unknown", true)]),
+        ] {
+            let mut state = State::default();
+            state.remember(learned, start);
+            for (seconds, known, is_due) in expected {
+                assert_eq!(after(&state, start, *seconds), (*known, *is_due), "after {seconds} s");
+            }
+        }
+    }
+
+    #[test]
+    fn a_server_that_does_not_answer_for_a_while_stays_what_it_was() {
+        let start = Instant::now();
+        let mut state = State::default();
+        state.remember(reads(), start);
+        state.remember(unknown(), start + Duration::from_secs(60));
+        assert_eq!(after(&state, start, 61), ("reads", false));
+        assert_eq!(after(&state, start, 65), ("reads", true), "asked again soon");
+        state.remember(unknown(), start + Duration::from_secs(65));
+        assert_eq!(after(&state, start, 74), ("reads", false), "and then less soon");
+        // It counts from when it was learned, not from when it was tried.
+        assert_eq!(after(&state, start, 120), ("nothing", true));
+        state.remember(unknown(), start + Duration::from_secs(120));
+        assert_eq!(after(&state, start, 121), ("unknown", false));
+        state.remember(reads(), start + Duration::from_secs(140));
+        assert_eq!((after(&state, start, 141), state.failures), (("reads", false), 0));
+    }
 
     #[test]
     fn a_silent_server_is_left_alone_for_longer_and_longer() {

@@ -61,6 +61,11 @@ impl AbilityProbe {
         &self.url
     }
 
+    /// Does the config leave it open at all?
+    pub(super) fn may_read_raw(&self) -> bool {
+        self.wish != RemoteReadWish::Never
+    }
+
     /// Asks everything. `context` brings the deadline and the headers of some client.
     pub(super) async fn learn(&self, context: &QueryContext) -> Ability {
         if self.wish == RemoteReadWish::Never {

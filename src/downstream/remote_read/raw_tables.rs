@@ -5,8 +5,10 @@ use std::collections::{HashSet, VecDeque};
 use arrow::record_batch::RecordBatch;
 
 use super::client_labels::{ClientLabels, same_series_text};
+use super::read_slots::ReadPlace;
 use super::{ExternalLabels, RawQuery};
 use crate::decode::{ChunkStreamDecoder, ChunkStreamLimits, DecodeError, TimeWindow};
+use crate::downstream::TargetUrl;
 use crate::downstream::open_answer::{AnswerBody, OpenAnswer};
 use crate::downstream::response_error::{bad_answer, unavailable};
 use crate::error::Error;
@@ -55,6 +57,7 @@ pub(in crate::downstream) struct RawTables {
     has_external_labels: bool,
     /// What is being decoded.
     held: Held,
+    place: ReadPlace,
     context: QueryContext,
 }
 
@@ -66,6 +69,7 @@ enum Source {
 impl RawTables {
     /// The tables of an answer to `query`. Fails on a matcher whose pattern RE2 refuses.
     pub(super) fn try_new(
+        address: &TargetUrl,
         answer: OpenAnswer,
         query: &RawQuery,
         external: &ExternalLabels,
@@ -84,6 +88,7 @@ impl RawTables {
             was_unsorted: false,
             has_external_labels: !external.is_empty(),
             held: context.hold(0, 0)?,
+            place: ReadPlace::new(address.as_str()),
             context: context.clone(),
         })
     }
@@ -98,12 +103,14 @@ impl RawTables {
         self.was_unsorted
     }
 
-    /// The next table, `None` behind the last one. A broken order that shows before the first table was handed out is mended
+    /// The next table, `None` behind the last one. Of a large answer it may come only when all of it is there, when too many
+    /// others of the same server are being read. A broken order that shows before the first table was handed out is mended
     /// by sorting; later it is an error, as what was handed out cannot be taken back.
     pub(in crate::downstream) async fn next(&mut self) -> Result<Option<RecordBatch>, TablesError> {
         loop {
             let has_ended = matches!(self.source, Source::Ended);
-            if (has_ended || self.hand_out == HandOut::AtOnce)
+            let is_early = !has_ended && self.hand_out == HandOut::AtOnce && !self.ready.is_empty();
+            if (has_ended || is_early && self.place.may_stream().await)
                 && let Some((table, held)) = self.ready.pop_front()
             {
                 // Whoever takes it counts it himself.
@@ -176,6 +183,7 @@ impl RawTables {
 
     /// Everything is there.
     fn end(&mut self) -> Result<(), TablesError> {
+        self.place.leave();
         if self.hand_out == HandOut::AtOnce {
             return Ok(());
         }
