@@ -250,3 +250,95 @@ fn spread(table: &RecordBatch, steps: StepGrid, lookback: DurationMs, counted: T
     }
     Ok(builder.finish())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{AbsoluteTimeRange, Scheme, ServerGroupConfig};
+
+    /// Hands out the same raw samples whatever it is asked, and remembers the form of the question.
+    #[derive(Debug)]
+    struct RawServer {
+        url: TargetUrl,
+        table: RecordBatch,
+        asked: parking_lot::Mutex<Vec<SelectForm>>,
+    }
+
+    fn not_asked<T>() -> Result<T, Error> {
+        Err(Error::internal("the test does not ask for it"))
+    }
+
+    #[async_trait]
+    impl Downstream for RawServer {
+        fn url(&self) -> &TargetUrl {
+            &self.url
+        }
+        async fn select(&self, request: &SelectRequest, _: SampleTimes, _: &QueryContext) -> Result<Selected, Error> {
+            self.asked.lock().push(request.form.clone());
+            let tables = futures::stream::iter([Ok(self.table.clone())]).boxed();
+            Ok(Selected { form: SelectedForm::Samples, tables })
+        }
+        async fn label_names(&self, _: &MetadataRequest, _: &QueryContext) -> Result<Vec<String>, Error> {
+            not_asked()
+        }
+        async fn label_values(&self, _: &str, _: &MetadataRequest, _: &QueryContext) -> Result<Vec<String>, Error> {
+            not_asked()
+        }
+        async fn series(&self, _: &MetadataRequest, _: &QueryContext) -> Result<Vec<Labels>, Error> {
+            not_asked()
+        }
+        async fn metric_metadata(
+            &self,
+            _: Option<&str>,
+            _: &QueryContext,
+        ) -> Result<BTreeMap<String, Vec<MetricMetadata>>, Error> {
+            not_asked()
+        }
+    }
+
+    /// Floats at 0, 100, …, 900 with start times, histograms at 50, 150, …, 950; and a series that ends before 400.
+    fn raw_table() -> RecordBatch {
+        let labels = |name: &str| Labels::from_pairs([("__name__", name)]).encode();
+        let mut builder = SamplesTableBuilder::default();
+        for time in (0..1_000).step_by(100) {
+            builder.push_started_sample(time, 7, time as f64);
+            builder.push_histogram(time + 50, Some(9), Arc::default());
+        }
+        builder.finish_series(labels("a").as_bytes());
+        builder.extend_samples(&[100, 200], &[1.0, 2.0]);
+        builder.finish_series(labels("b").as_bytes());
+        builder.finish()
+    }
+
+    #[tokio::test]
+    async fn raw_samples_outside_of_a_truncated_range_are_taken_out_with_all_that_belongs_to_them() {
+        let url = TargetUrl::try_new(Scheme::Http, "a:1", "").expect("a host");
+        let server = Arc::new(RawServer { url, table: raw_table(), asked: parking_lot::Mutex::default() });
+        let range = AbsoluteTimeRange { start: Some(TimestampMs(400)), end: Some(TimestampMs(600)), truncate: true };
+        let config = ServerGroupConfig { absolute_time_range: Some(range), ..ServerGroupConfig::default() };
+        let covered = CoveredDownstream::new(Arc::clone(&server) as _, TimeRanges::of(&config).expect("a range"));
+        let grid = StepGrid::with_count(TimestampMs(0), DurationMs(100), 20);
+        let form = SelectForm::Steps { grid, lookback: DurationMs(250) };
+        let request = SelectRequest { matchers: Vec::new(), form };
+        let selected = covered.select(&request, SampleTimes::StepTimes, &QueryContext::default()).await;
+        let selected = selected.expect("an answer");
+        assert_eq!(selected.form, SelectedForm::Samples);
+        let tables: Vec<RecordBatch> = selected.tables.try_collect().await.expect("an answer");
+        let [table] = &tables[..] else { panic!("one table") };
+        let view = SamplesTable::try_new(table).expect("a samples table");
+        assert_eq!(view.row_count(), 1, "nothing is left of the other series");
+        assert_eq!(view.series(0), (&[400, 500, 600][..], &[400.0, 500.0, 600.0][..]));
+        assert_eq!(view.start_times(0), Some(&[7, 7, 7][..]));
+        let histograms = view.histograms().row(0).expect("readable");
+        assert_eq!(
+            histograms.iter().map(|item| (item.at, item.start_time)).collect::<Vec<_>>(),
+            [(450, Some(9)), (550, Some(9))]
+        );
+        // Only the steps that look at the range, and no second question: the samples are there.
+        let asked = SelectForm::Steps {
+            grid: StepGrid::with_count(TimestampMs(400), DurationMs(100), 5),
+            lookback: DurationMs(250),
+        };
+        assert_eq!(*server.asked.lock(), [asked]);
+    }
+}
