@@ -189,8 +189,8 @@ fn faults() -> Vec<(Option<Behaviour>, &'static str, ErrorKind)> {
         (Some(|asked| Reply::Cut(good_body(asked), 40)), "in the middle of its answer", ErrorKind::Unavailable),
         (Some(|asked| Reply::CutChunks(good_body(asked))), "in the middle of its answer", ErrorKind::Unavailable),
         (Some(|asked| Reply::CutGzip(good_body(asked))), "bad answer: gzip stream is cut off", ErrorKind::Unavailable),
-        (Some(|_| Reply::Trickle), "no complete answer within 400ms", ErrorKind::Timeout),
-        (Some(|_| Reply::Hang), "no complete answer within 400ms", ErrorKind::Timeout),
+        (Some(|_| Reply::Trickle), "no complete answer within 4", ErrorKind::Timeout),
+        (Some(|_| Reply::Hang), "no complete answer within 4", ErrorKind::Timeout),
         (Some(|_| Reply::Close), "closed the connection without an answer", ErrorKind::Unavailable),
         (Some(|_| Reply::Garbage), "answered something that is not HTTP", ErrorKind::Unavailable),
         (
@@ -222,10 +222,8 @@ async fn one_good_replica_answers_and_the_other_is_a_warning_that_names_it() {
             let rows = select(&source, &up(), &context).await;
             assert_eq!(rows.as_deref(), Ok(&[GOOD_ROW.to_owned()][..]), "{words}");
             let [warning] = &warnings(&context)[..] else { panic!("one warning: {:?}", warnings(&context)) };
-            let start = format!(
-                "server group \"eu\": replica http://{bad_address} failed: error in servergroup ord=0: error in \
-                 target=http://{bad_address}: "
-            );
+            let start =
+                format!("server group \"eu\": error in servergroup ord=0: error in target=http://{bad_address}: ");
             assert!(warning.starts_with(&start) && warning.contains(words), "{words}: {warning}");
             assert!(!warning.contains("hunter2"), "{warning}");
         }
@@ -252,7 +250,7 @@ async fn a_dead_group_is_an_error_a_warning_or_nothing_as_the_config_says() {
     let dead = [refusing_address().await, refusing_address().await];
     let text = format!(
         "server group \"us\": 0 of 2 replicas answered: error in servergroup ord=1: error in target=http://{}: refused the \
-         connection; error in servergroup ord=1: error in target=http://{}: refused the connection",
+         connection; error in target=http://{}: refused the connection",
         dead[0], dead[1]
     );
     for (ignore_error, downgrade_error, expected) in [

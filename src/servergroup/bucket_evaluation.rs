@@ -234,7 +234,7 @@ async fn ask(server: &dyn Downstream, question: &Question, context: &QueryContex
 
 /// The first whole answer; if there is none, the first refusal, else the first error.
 async fn ask_first(bucket: &Bucket, question: &Question, context: &QueryContext) -> Result<Vec<ReplicaAnswer>, Error> {
-    let asked = bucket.replicas.iter().map(|replica| ask(&**replica, question, context));
+    let asked = bucket.replicas.iter().map(|replica| ask(&**replica.downstream(), question, context));
     let mut asked: FuturesUnordered<_> = asked.collect();
     let (mut refused, mut failed) = (None, None);
     while let Some(answer) = asked.next().await {

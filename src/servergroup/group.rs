@@ -14,6 +14,8 @@ use super::covered_downstream::CoveredDownstream;
 use super::fanout::{FailurePolicy, FanOut, GroupName};
 use super::label_filter::LabelFilter;
 use super::observed_scan::BucketStatistics;
+use super::replica::Replica;
+use super::replica_health::CallClass;
 use super::replica_streams::ReplicaScan;
 use super::rewrite::{AskedValues, Rewrites, RoutedMetadata};
 use super::rewritten_stream::Rewriting;
@@ -61,7 +63,7 @@ pub(super) struct Bucket {
     pub(super) rewrites: Rewrites,
     /// Of each replica, what it adds to its series before any rule.
     added: Vec<Labels>,
-    pub(super) replicas: Vec<Arc<dyn Downstream>>,
+    pub(super) replicas: Vec<Arc<Replica>>,
     /// What scans of it have shown.
     pub(super) statistics: BucketStatistics,
     /// Whether someone else may hold the same series, so that it matters whose sample is newer.
@@ -118,12 +120,12 @@ impl ServerGroup {
             match buckets.iter_mut().find(|bucket| bucket.rewrites.is_same(&rewrites)) {
                 Some(bucket) => {
                     bucket.added.push(added);
-                    bucket.replicas.push(target.downstream);
+                    bucket.replicas.push(Replica::new(target.downstream));
                 }
                 None => buckets.push(Bucket {
                     rewrites,
                     added: vec![added],
-                    replicas: vec![target.downstream],
+                    replicas: vec![Replica::new(target.downstream)],
                     statistics: BucketStatistics::default(),
                     sample_times: SampleTimes::Needed,
                     filter: config.label_filter.clone().map(|config| Arc::new(LabelFilter::new(config))),
@@ -132,7 +134,7 @@ impl ServerGroup {
             }
         }
         for bucket in buckets.iter().filter(|bucket| bucket.replicas.len() == 1) {
-            bucket.replicas[0].set_alone();
+            bucket.replicas[0].downstream().set_alone();
         }
         // promxy lets ignore_error win where both are set.
         let failure_policy = match (config.ignore_error, config.downgrade_error) {
@@ -224,7 +226,7 @@ impl ServerGroup {
     /// Is every target known to hand out raw samples?
     pub fn reads_raw(&self) -> bool {
         let mut replicas = self.buckets.iter().flat_map(|bucket| &bucket.replicas);
-        replicas.all(|replica| replica.ability().is_some_and(|ability| ability.reads_raw()))
+        replicas.all(|replica| replica.downstream().ability().is_some_and(|ability| ability.reads_raw()))
     }
 
     pub(super) fn buckets(&self) -> &[Bucket] {
@@ -453,6 +455,7 @@ impl ServerGroup {
         let fan_out = FanOut {
             group: &self.name,
             replicas: &bucket.replicas,
+            class: CallClass::Metadata,
             timeout: self.timeout,
             policy: self.failure_policy,
             context,

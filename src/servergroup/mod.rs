@@ -11,6 +11,7 @@
 //! | `replica_streams.rs` | reads the replicas of a bucket for a selector, and merges them while they answer |
 //! | `rewritten_stream.rs` | the merged series with the labels of the answer, sorted again |
 //! | `look_back.rs` | raw samples as what a plain selector sees at each step |
+//! | `replica.rs` | one replica: how to ask it, its health, its probes |
 //! | `replica_health.rs` | whether a replica is worth waiting for, and how long |
 //! | `target_slots.rs` | how many streamed answers a target serves at a time |
 //! | `bucket_evaluation.rs`, `set_evaluation.rs` | whether servers may evaluate an expression, and how they are asked |
@@ -30,6 +31,7 @@ mod label_filter;
 mod label_filter_sync;
 mod look_back;
 mod observed_scan;
+mod replica;
 mod replica_health;
 mod replica_streams;
 mod rewrite;

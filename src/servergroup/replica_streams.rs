@@ -8,6 +8,7 @@
 //! | all ended properly | everything, merged |
 //! | some ended, some failed | everything of those that ended, what the others had sent in whole series, and a warning for each failure |
 //! | one goes on, one is silent | as if it had failed, when its patience is over |
+//! | one is unhealthy, another is not | the unhealthy one is not asked, and a warning says so, unless nobody else begins to answer |
 //! | none ended | an error that names each; with `ignore_error` nothing, with `downgrade_error` a warning and nothing |
 //! | the query's own limits were reached | that error, at once |
 
@@ -23,8 +24,10 @@ use tokio::time::Instant;
 
 use super::fanout::{FailurePolicy, FanOut, GroupName, ends_the_query};
 use super::look_back::look_back;
+use super::replica::{Replica, to_ask};
+use super::replica_health::CallClass;
 use crate::downstream::{Downstream, SampleTimes, SelectedForm, TargetUrl};
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::merge::{MergePolicy, ReadyTables, ReplicaTables, StreamMerge, TableForm, merge_tables};
 use crate::model::{Held, QueryContext, SelectForm, SelectRequest, SeriesStream, held_tables, hold_tables};
 
@@ -35,7 +38,7 @@ const TABLES_AHEAD: usize = 4;
 #[derive(Debug)]
 pub(super) struct ReplicaScan {
     pub group: GroupName,
-    pub replicas: Vec<Arc<dyn Downstream>>,
+    pub replicas: Vec<Arc<Replica>>,
     /// The group's `timeout`, which each request observes by itself.
     pub timeout: Option<Duration>,
     pub failure_policy: FailurePolicy,
@@ -89,6 +92,8 @@ enum Event {
 /// How far a replica is.
 #[derive(Debug, PartialEq)]
 enum State {
+    /// It is unhealthy and its pair is not.
+    LeftOut,
     Asked,
     Answering(SelectedForm),
     Ended,
@@ -115,6 +120,11 @@ struct Merging {
     scan: ReplicaScan,
     events: mpsc::UnboundedReceiver<(usize, Event)>,
     states: Vec<State>,
+    /// When each was asked, and when it began to answer.
+    asked_at: Vec<Instant>,
+    begun_at: Vec<Option<Instant>>,
+    /// For those who may have to be asked later.
+    sender: Option<mpsc::UnboundedSender<(usize, Event)>>,
     /// How long nothing but the replica's next table was missing.
     lags: Vec<Duration>,
     started: Instant,
@@ -126,31 +136,56 @@ struct Merging {
     /// No replica answered in full, and the group's policy is to go on without it.
     is_left_out: bool,
     /// Dropping it aborts who is still being asked.
-    _asked: JoinSet<()>,
+    asked: JoinSet<()>,
 }
 
 impl Merging {
     fn start(scan: ReplicaScan) -> Self {
         let (sender, events) = mpsc::unbounded_channel();
-        let mut asked = JoinSet::new();
-        for (index, replica) in scan.replicas.iter().enumerate() {
-            let (request, context, needs) = (Arc::clone(&scan.request), scan.context.clone(), scan.sample_times);
-            asked.spawn(read_replica(index, Arc::clone(replica), request, needs, context, sender.clone()));
-        }
-        let replica_count = scan.replicas.len();
-        Self {
+        let (replica_count, started) = (scan.replicas.len(), Instant::now());
+        let is_asked = to_ask(&scan.replicas);
+        let mut merging = Self {
             scan,
             events,
-            states: (0..replica_count).map(|_| State::Asked).collect(),
+            states: (0..replica_count).map(|_| State::LeftOut).collect(),
+            asked_at: vec![started; replica_count],
+            begun_at: vec![None; replica_count],
+            sender: Some(sender),
             lags: vec![Duration::ZERO; replica_count],
-            started: Instant::now(),
+            started,
             early: VecDeque::new(),
             merge: None,
             ready: None,
             is_judged: false,
             is_left_out: false,
-            _asked: asked,
+            asked: JoinSet::new(),
+        };
+        (0..replica_count).filter(|replica| is_asked[*replica]).for_each(|replica| merging.ask(replica));
+        if !is_asked.contains(&false) {
+            // That the last of them is gone shows when there is no sender any more.
+            merging.sender = None;
         }
+        merging
+    }
+
+    fn ask(&mut self, replica: usize) {
+        let Some(events) = self.sender.clone() else { return };
+        let (scan, downstream) = (&self.scan, Arc::clone(self.scan.replicas[replica].downstream()));
+        let (request, context) = (Arc::clone(&scan.request), scan.context.clone());
+        self.asked.spawn(read_replica(replica, downstream, request, scan.sample_times, context, events));
+        self.states[replica] = State::Asked;
+        self.asked_at[replica] = Instant::now();
+    }
+
+    /// Nobody who was asked has begun to answer: asks those who were left out.
+    fn ask_left_out(&mut self) {
+        let left_out = (0..self.states.len()).filter(|replica| self.states[*replica] == State::LeftOut);
+        left_out.collect::<Vec<_>>().into_iter().for_each(|replica| self.ask(replica));
+    }
+
+    fn failed(&mut self, replica: usize, error: Error) {
+        self.scan.replicas[replica].failed(CallClass::Select, self.asked_at[replica], &error);
+        self.states[replica] = State::Failed(error);
     }
 
     /// All merged tables, or none of them if the group is left out.
@@ -202,17 +237,26 @@ impl Merging {
         loop {
             let asked: Vec<usize> = (0..self.states.len()).filter(|at| self.states[*at] == State::Asked).collect();
             if asked.is_empty() {
-                break;
+                let is_nobody = |state: &State| matches!(state, State::Failed(_) | State::LeftOut);
+                if !self.states.contains(&State::LeftOut) || !self.states.iter().all(is_nobody) {
+                    break;
+                }
+                self.ask_left_out();
+                continue;
             }
             match self.next_event(&asked).await? {
-                Some((replica, Event::Begun(form))) => self.states[replica] = State::Answering(form),
+                Some((replica, Event::Begun(form))) => {
+                    self.states[replica] = State::Answering(form);
+                    self.begun_at[replica] = Some(Instant::now());
+                }
                 Some((replica, Event::Failed(error))) if self.states[replica] == State::Asked => {
-                    self.states[replica] = State::Failed(error);
+                    self.failed(replica, error);
                 }
                 Some(other) => self.early.push_back(other),
                 None => {}
             }
         }
+        self.sender = None;
         let shape = self.shape();
         let form = match shape {
             Shape::Same(form) => form,
@@ -261,6 +305,8 @@ impl Merging {
             Event::Ended => {
                 merge.end(replica);
                 self.states[replica] = State::Ended;
+                let begun_at = self.begun_at[replica].unwrap_or_else(Instant::now);
+                self.scan.replicas[replica].answered(CallClass::Select, self.asked_at[replica], begun_at);
                 None
             }
             Event::Failed(error) => Some(error),
@@ -270,7 +316,7 @@ impl Merging {
                 return Err(error);
             }
             merge.fail(replica);
-            self.states[replica] = State::Failed(error);
+            self.failed(replica, error);
         }
         Ok(())
     }
@@ -306,7 +352,8 @@ impl Merging {
 
     /// Whose patience ends first, and when; `None` where nobody is waited for by somebody who is further.
     fn first_to_give_up(&self, missing: &[usize], now: Instant) -> Option<(usize, Instant)> {
-        let is_further = |at: usize| !missing.contains(&at) && !matches!(self.states[at], State::Failed(_));
+        let is_further =
+            |at: usize| !missing.contains(&at) && !matches!(self.states[at], State::Failed(_) | State::LeftOut);
         if !(0..self.states.len()).any(is_further) {
             return None;
         }
@@ -315,15 +362,14 @@ impl Merging {
             // As if the others had needed only the time in which this one was not waited for.
             let lag = self.lags[replica];
             let others_ready = now.checked_sub(lag).unwrap_or(self.started).max(self.started);
-            Some((replica, fan_out.give_up_at(self.started, others_ready)?))
+            Some((replica, fan_out.give_up_at(replica, self.started, others_ready)?))
         };
         missing.iter().filter_map(|replica| give_up_at(*replica)).min_by_key(|(_, at)| *at)
     }
 
     fn give_up(&mut self, replica: usize) {
-        let waited = self.started.elapsed().as_millis();
-        let text = format!("no complete answer within {waited}ms, its pair has answered");
-        self.states[replica] = State::Failed(Error::new(ErrorKind::Timeout, text));
+        let error = self.scan.replicas[replica].left_behind(CallClass::Select, self.asked_at[replica]);
+        self.states[replica] = State::Failed(error);
         if let Some((_, merge)) = self.merge.as_mut() {
             merge.fail(replica);
         }
@@ -344,8 +390,9 @@ impl Merging {
         if std::mem::replace(&mut self.is_judged, true) {
             return Ok(());
         }
-        let failure = |(replica, state): (&Arc<dyn Downstream>, &State)| match state {
+        let failure = |(replica, state): (&Arc<Replica>, &State)| match state {
             State::Failed(error) => Some((replica.url().clone(), error.clone())),
+            State::LeftOut => Some((replica.url().clone(), replica.left_out())),
             _ => None,
         };
         let failures: Vec<(TargetUrl, Error)> =
@@ -363,6 +410,7 @@ impl Merging {
         FanOut {
             group: &self.scan.group,
             replicas: &self.scan.replicas,
+            class: CallClass::Select,
             timeout: self.scan.timeout,
             policy: self.scan.failure_policy,
             context: &self.scan.context,
@@ -444,6 +492,7 @@ mod tests {
     use super::*;
     use crate::config::Scheme;
     use crate::downstream::Selected;
+    use crate::error::ErrorKind;
     use crate::merge::SparseStepsBuilder;
     use crate::model::{
         DurationMs, Labels, MetadataRequest, MetricMetadata, SamplesTable, SamplesTableBuilder, StepGrid, StepsTable,
@@ -495,11 +544,11 @@ mod tests {
     }
 
     fn setup(forms: &[SelectedForm], request: SelectForm, context: &QueryContext) -> Setup {
-        let (mut replicas, mut senders) = (Vec::<Arc<dyn Downstream>>::new(), Vec::new());
+        let (mut replicas, mut senders) = (Vec::new(), Vec::new());
         for (number, form) in forms.iter().enumerate() {
             let (sender, tables) = mpsc::unbounded_channel();
             let url = TargetUrl::try_new(Scheme::Http, &format!("r{number}"), "").expect("a host");
-            replicas.push(Arc::new(Scripted { url, form: *form, tables: Mutex::new(Some(tables)) }));
+            replicas.push(Replica::new(Arc::new(Scripted { url, form: *form, tables: Mutex::new(Some(tables)) })));
             senders.push(sender);
         }
         let scan = ReplicaScan {
