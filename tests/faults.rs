@@ -166,3 +166,33 @@ async fn a_group_without_a_good_replica_is_an_error() {
         assert_eq!(status, 200, "{path} after all faults: {answer}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_error_carries_the_warnings_that_came_before_it() {
+    let gateway = gateway().await;
+    gateway.replicas[1].set_fault_everywhere(&Fault::CutBody { after_bytes: 40 });
+    let (status, answer) = call(&gateway, "query?query=x%20*%20on()%20x&time=600&timeout=5s").await;
+    assert_eq!((status, &answer["errorType"]), (422, &Value::from("execution")), "{answer}");
+    let target = gateway.replicas[1].target();
+    assert!(warnings(&answer).iter().any(|text| text.contains(&target)), "no warning names {target}: {answer}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn statistics_tell_of_each_target_when_all_are_asked_for() {
+    let gateway = gateway().await;
+    let path = "query?query=count(x)&time=600&timeout=5s&stats=";
+    let (_, some) = call(&gateway, &format!("{path}1")).await;
+    let stats = &some["data"]["stats"];
+    assert!(stats["timings"]["innerEvalTime"].as_f64() > Some(0.0), "{some}");
+    assert!(stats["samples"]["totalQueryableSamples"].as_u64() > Some(0), "{some}");
+    assert_eq!(stats["targets"], Value::Null, "{some}");
+    let (_, all) = call(&gateway, &format!("{path}all")).await;
+    let rows = all["data"]["stats"]["targets"].as_array().expect("rows");
+    for replica in &gateway.replicas {
+        let url = format!("http://{}", replica.target());
+        let answered = |row: &&Value| row["target"] == url.as_str() && row["outcome"] == "success";
+        let samples: u64 = rows.iter().filter(answered).filter_map(|row| row["samples"].as_u64()).sum();
+        assert!(samples >= 3, "{url} gave its three series: {all}");
+        assert!(rows.iter().any(|row| row["bytes"].as_u64() > Some(0) && row["group"] == "eu"), "{all}");
+    }
+}

@@ -15,8 +15,8 @@ use super::limits::shared_runtime;
 use super::session::{Rules, physical_planner, session_state};
 use crate::error::{Error, ErrorKind};
 use crate::model::{
-    Annotation, DurationMs, EvaluationMode, Held, PartEvaluation, ProcessBudget, QueryContext, QueryLimits, QueryValue,
-    StepGrid, StreamOrder, TimestampMs,
+    Annotation, AnnotationSink, DurationMs, EvaluationMode, Held, PartEvaluation, ProcessBudget, QueryContext,
+    QueryLimits, QueryValue, StepGrid, StreamOrder, TargetReport, TimestampMs,
 };
 use crate::promql::{PlanOptions, PlannedQuery, PlannedValue, plan_query};
 use crate::scan::SeriesSource;
@@ -77,6 +77,8 @@ pub struct QueryOptions {
     pub proxied_headers: Vec<(String, String)>,
     /// Where sub-expressions are evaluated, whatever the engine and the groups say.
     pub mode: Option<EvaluationMode>,
+    /// Gets what was noted of the servers on the way of a query that fails; a result has its own annotations.
+    pub noted: AnnotationSink,
 }
 
 /// A value with what was noted on the way.
@@ -96,6 +98,21 @@ pub struct QueryResult {
     pub held: Vec<Held>,
     /// Which sub-expressions were computed by the servers of which part, and which could not be.
     pub part_evaluations: Vec<PartEvaluation>,
+    /// What its requests cost, by target.
+    pub targets: Vec<TargetReport>,
+    /// How long its parts took.
+    pub timings: QueryTimings,
+}
+
+/// When which part of an evaluation took how long.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueryTimings {
+    /// Reading the text, checking it, planning.
+    pub preparation: Duration,
+    /// From the first request to the last table.
+    pub evaluation: Duration,
+    /// Sorting, and checking the result as a whole.
+    pub sorting: Duration,
 }
 
 /// Evaluates PromQL over a source of series. Cheap to clone.
@@ -215,13 +232,15 @@ impl QueryEngine {
     async fn run(&self, query: &str, evaluation: Evaluation, options: &QueryOptions) -> Result<QueryResult, Error> {
         let context = self.context(options);
         let result = self.run_in(query, evaluation, options, &context).await;
-        if result.is_ok() || !context.stream_order.is_broken() {
-            return result;
+        let is_over = result.is_ok() || !context.stream_order.is_broken();
+        if is_over {
+            return result.inspect_err(|_| note(&context, options));
         }
         let mut again = self.context(options);
         again.deadline = context.deadline;
         again.stream_order = StreamOrder::distrusted();
-        self.run_in(query, evaluation, options, &again).await
+        again.targets = context.targets.clone();
+        self.run_in(query, evaluation, options, &again).await.inspect_err(|_| note(&again, options))
     }
 
     async fn run_in(
@@ -231,9 +250,11 @@ impl QueryEngine {
         options: &QueryOptions,
         context: &QueryContext,
     ) -> Result<QueryResult, Error> {
+        let began = Instant::now();
         let planned = self.plan(query, evaluation, options, context)?;
+        let preparation = began.elapsed();
         let work = self.execute(planned, matches!(evaluation, Evaluation::Instant(_)), context);
-        let (value, held) = match context.deadline {
+        let (value, held, timings) = match context.deadline {
             None => work.await?,
             Some(deadline) => tokio::time::timeout_at(deadline.into(), work)
                 .await
@@ -247,6 +268,8 @@ impl QueryEngine {
             peak_bytes: context.peak_bytes(),
             held,
             part_evaluations: context.part_evaluations.snapshot(),
+            targets: context.targets.snapshot(),
+            timings: QueryTimings { preparation, ..timings },
         })
     }
 
@@ -255,16 +278,25 @@ impl QueryEngine {
         planned: PlannedQuery,
         instant: bool,
         context: &QueryContext,
-    ) -> Result<(QueryValue, Vec<Held>), Error> {
-        let grid = planned.grid;
-        match planned.value {
-            PlannedValue::String(text) => Ok((QueryValue::String { time: grid.start(), text }, Vec::new())),
-            PlannedValue::Scalar(plan) => self.collect(&plan, grid, context).await?.into_scalar(grid, instant),
-            PlannedValue::Vector(plan) => self.collect(&plan, grid, context).await?.into_vector(grid, instant),
-            PlannedValue::Samples { plan, start, end } => {
-                self.collect(&plan, grid, context).await?.into_samples(start, end)
+    ) -> Result<(QueryValue, Vec<Held>, QueryTimings), Error> {
+        let (grid, began) = (planned.grid, Instant::now());
+        let collected = match &planned.value {
+            PlannedValue::String(text) => {
+                let value = QueryValue::String { time: grid.start(), text: text.clone() };
+                return Ok((value, Vec::new(), QueryTimings::default()));
             }
-        }
+            PlannedValue::Scalar(plan) | PlannedValue::Vector(plan) | PlannedValue::Samples { plan, .. } => {
+                self.collect(plan, grid, context).await?
+            }
+        };
+        let evaluation = began.elapsed();
+        let (value, held) = match planned.value {
+            PlannedValue::Samples { start, end, .. } => collected.into_samples(start, end)?,
+            PlannedValue::Scalar(_) => collected.into_scalar(grid, instant)?,
+            PlannedValue::Vector(_) | PlannedValue::String(_) => collected.into_vector(grid, instant)?,
+        };
+        let sorting = began.elapsed().saturating_sub(evaluation);
+        Ok((value, held, QueryTimings { evaluation, sorting, ..QueryTimings::default() }))
     }
 
     /// Everything that comes before the first request to a server: parses, checks and plans. Tells how many operators there are.
@@ -299,6 +331,13 @@ impl QueryEngine {
         }
         Ok(collected)
     }
+}
+
+/// Hands on what was noted before a query failed, such as replicas that failed. What concerns its text is left out, as
+/// Prometheus leaves it out.
+fn note(context: &QueryContext, options: &QueryOptions) {
+    let noted = context.annotations.snapshot().into_iter().filter(|annotation| annotation.span.is_none());
+    noted.for_each(|annotation| options.noted.add(annotation));
 }
 
 fn count_operators(plan: &Arc<dyn ExecutionPlan>) -> usize {

@@ -5,5 +5,5 @@ mod engine;
 mod limits;
 mod session;
 
-pub use engine::{EngineOptions, QueryEngine, QueryOptions, QueryResult};
+pub use engine::{EngineOptions, QueryEngine, QueryOptions, QueryResult, QueryTimings};
 pub use session::Rules;

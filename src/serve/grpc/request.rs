@@ -54,6 +54,7 @@ pub(super) fn query_options(
         timeout: asked.into_iter().chain(call_timeout(headers)).min(),
         lookback: lookback_ms.map(DurationMs),
         proxied_headers: proxied_headers(api, headers),
+        ..QueryOptions::default()
     }
 }
 

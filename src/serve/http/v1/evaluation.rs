@@ -55,7 +55,8 @@ pub(super) fn query_options(state: &ApiState, headers: &HeaderMap, form: &Form) 
         }
     };
     let asked_at = Some(Instant::now());
-    Ok(QueryOptions { timeout, asked_at, lookback, proxied_headers: proxied_headers(state, headers), mode })
+    let proxied_headers = proxied_headers(state, headers);
+    Ok(QueryOptions { timeout, asked_at, lookback, proxied_headers, mode, ..QueryOptions::default() })
 }
 
 /// Waits for work that knows its own deadline, and a little longer.

@@ -6,6 +6,7 @@ mod labels;
 mod metadata;
 mod not_built;
 mod query;
+mod query_stats;
 mod rules;
 mod series;
 mod series_request;

@@ -8,14 +8,14 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
-use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::mpsc;
 
 use super::evaluation::{Evaluation, Timings, evaluate, now, query_options};
+use super::query_stats::QueryStats;
 use crate::encode::{QueryResponseChunks, encode_query_response};
 use crate::error::Error;
-use crate::model::Held;
+use crate::model::{AnnotationSink, Held};
 use crate::query::{QueryEngine, QueryResult};
 use crate::runtime::CpuPool;
 use crate::serve::http::params::{Form, parse_grid, parse_limit, parse_optional_time};
@@ -35,14 +35,14 @@ pub(super) async fn instant(
     let time = parse_optional_time(&form, "time")?.unwrap_or_else(now);
     let options = query_options(&state, &headers, &form)?;
     let writing = Writing::new(&state, &form, limit);
+    let noted = options.noted.clone();
     let query = form.get("query").to_owned();
     let evaluation = Evaluation {
         kind: "instant",
         timeout: options.timeout,
         start: move |engine: Arc<QueryEngine>| async move { engine.instant(&query, time, &options).await },
     };
-    let body = evaluate(&state, evaluation, move |result, timings| writing.body(result, timings)).await??;
-    Ok(json_response(StatusCode::OK, body))
+    answer(&state, evaluation, writing, &noted, &form).await
 }
 
 /// A grid of times: `start`, `end`, `step` instead of `time`.
@@ -51,33 +51,70 @@ pub(super) async fn range(State(state): State<ApiState>, headers: HeaderMap, for
     let (grid, end) = parse_grid(&form)?;
     let options = query_options(&state, &headers, &form)?;
     let writing = Writing::new(&state, &form, limit);
+    let noted = options.noted.clone();
     let query = form.get("query").to_owned();
     let evaluation = Evaluation {
         kind: "range",
         timeout: options.timeout,
         start: move |engine: Arc<QueryEngine>| async move { engine.range_to(&query, grid, end, &options).await },
     };
-    let body = evaluate(&state, evaluation, move |result, timings| writing.body(result, timings)).await??;
-    Ok(json_response(StatusCode::OK, body))
+    answer(&state, evaluation, writing, &noted, &form).await
+}
+
+/// The response, or the error with what was noted before it.
+async fn answer<F, Fut>(
+    state: &ApiState,
+    evaluation: Evaluation<F>,
+    writing: Writing,
+    noted: &AnnotationSink,
+    form: &Form,
+) -> Result<Response, ApiError>
+where
+    F: FnOnce(Arc<QueryEngine>) -> Fut + Send + 'static,
+    Fut: Future<Output = Result<QueryResult, Error>> + Send + 'static,
+{
+    let body = evaluate(state, evaluation, move |result, timings| writing.body(result, timings)).await;
+    match body.and_then(|body| body) {
+        Ok(body) => Ok(json_response(StatusCode::OK, body)),
+        Err(error) => Err(ApiError { error, notes: Notes::new(&noted.snapshot(), form.get("query")) }),
+    }
+}
+
+/// What `stats` asks for.
+#[derive(Copy, Clone, PartialEq, Eq)]
+enum WantedStats {
+    None,
+    /// What Prometheus has.
+    Prometheus,
+    /// `all`: the targets, too.
+    WithTargets,
 }
 
 /// How a result is put into words.
 struct Writing {
     query: String,
     limit: Option<usize>,
-    with_stats: bool,
+    stats: WantedStats,
     cpu: CpuPool,
 }
 
 impl Writing {
     fn new(state: &ApiState, form: &Form, limit: Option<usize>) -> Self {
-        Self { query: form.get("query").to_owned(), limit, with_stats: !form.get("stats").is_empty(), cpu: state.cpu() }
+        let stats = match form.get("stats") {
+            "" => WantedStats::None,
+            "all" => WantedStats::WithTargets,
+            _ => WantedStats::Prometheus,
+        };
+        Self { query: form.get("query").to_owned(), limit, stats, cpu: state.cpu() }
     }
 
     /// The body. A short one is complete at once and has a length; a long one is written as the client reads it.
     fn body(self, result: QueryResult, timings: Timings) -> Result<Body, Error> {
         let Notes { warnings, infos } = Notes::new(&result.annotations, &self.query);
-        let stats = if self.with_stats { Some(stats_of(&result, timings)?) } else { None };
+        let stats = match self.stats {
+            WantedStats::None => None,
+            wanted => Some(print_stats(&result, timings, wanted)?),
+        };
         let chunks = encode_query_response(result.value, &warnings, &infos, stats.as_deref(), self.limit)?;
         let mut chunks = CountedChunks { chunks, held: result.held.into() };
         let first = chunks.next().unwrap_or_default();
@@ -119,16 +156,8 @@ async fn send_chunks(sender: mpsc::Sender<Chunk>, begun: [Bytes; 2], rest: Count
     }
 }
 
-/// Prometheus' object, with what there is to say: seconds as floats, and samples that were read.
-fn stats_of(result: &QueryResult, timings: Timings) -> Result<Box<RawValue>, Error> {
-    let Timings { queued, evaluated } = timings;
-    let stats = json!({
-        "timings": {
-            "evalTotalTime": evaluated.as_secs_f64(),
-            "execQueueTime": queued.as_secs_f64(),
-            "execTotalTime": (queued + evaluated).as_secs_f64(),
-        },
-        "samples": { "totalQueryableSamples": result.samples_loaded, "peakSamples": result.peak_samples },
-    });
-    to_raw_value(&stats).map_err(|error| Error::internal(format!("cannot print the statistics: {error}")))
+fn print_stats(result: &QueryResult, timings: Timings, wanted: WantedStats) -> Result<Box<RawValue>, Error> {
+    let targets = (wanted == WantedStats::WithTargets).then(|| result.targets.as_slice());
+    to_raw_value(&QueryStats::new(result, timings, targets))
+        .map_err(|error| Error::internal(format!("cannot print the statistics: {error}")))
 }
