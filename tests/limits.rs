@@ -189,7 +189,7 @@ async fn leaves_that_ask_for_the_same_are_asked_once() {
     };
     // What is asked once about the server itself.
     answer(&engine, "wide").await;
-    let mut asked = async |query: &str| {
+    let asked = async |query: &str| {
         server.forget_seen();
         assert_eq!(answer(&engine, query).await, answer(&alone, query).await, "{query}");
         server.seen().len()

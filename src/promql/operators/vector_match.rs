@@ -1,13 +1,14 @@
 //! Arithmetic and comparison between two vectors.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 
 use super::unique_series::Duplicates;
 use super::{Grouping, SeriesOperator, Table, cell_bytes};
 use crate::error::Error;
-use crate::model::{LabelNames, LabelsBuilder, LabelsRef, Sample, StepsTableBuilder};
+use crate::model::{LabelNames, LabelsBuilder, LabelsRef, NativeHistogram, Sample, StepsTableBuilder};
 use crate::promql::functions::instant::{CellOperator, OperatorNotes};
 use crate::promql::functions::labels::{LabelSelection, NAME_LABELS};
 use crate::promql::functions::sample_operator::OperatorNote;
@@ -50,11 +51,63 @@ pub enum ResultName {
     Mark,
 }
 
-/// A cell of the result, and whether a match has been found there (a filter may then still have taken the cell away).
-#[derive(Clone, Default)]
-struct Cell {
-    value: Option<Sample>,
-    matched: bool,
+/// What stands in a cell of the result.
+#[derive(Copy, Clone, PartialEq, Eq, Default)]
+enum Found {
+    /// No match.
+    #[default]
+    Nothing,
+    /// A match whose result a comparison has taken away.
+    NoSample,
+    Number,
+    Histogram,
+}
+
+impl Found {
+    fn has_sample(self) -> bool {
+        matches!(self, Self::Number | Self::Histogram)
+    }
+}
+
+/// A series of the result: nine bytes a cell, for there may be millions of cells; histograms beside them.
+struct ResultRow {
+    labels: Vec<u8>,
+    found: Vec<Found>,
+    numbers: Vec<f64>,
+    /// By step.
+    histograms: BTreeMap<usize, Arc<NativeHistogram>>,
+}
+
+impl ResultRow {
+    fn new(labels: Vec<u8>, step_count: usize) -> Self {
+        let (found, numbers) = (vec![Found::Nothing; step_count], vec![0.0; step_count]);
+        Self { labels, found, numbers, histograms: BTreeMap::new() }
+    }
+
+    fn set(&mut self, step: usize, value: Option<Sample>) {
+        self.found[step] = match value {
+            None => Found::NoSample,
+            Some(Sample::Float(number)) => {
+                self.numbers[step] = number;
+                Found::Number
+            }
+            Some(Sample::Histogram(histogram)) => {
+                self.histograms.insert(step, histogram);
+                Found::Histogram
+            }
+        };
+    }
+
+    fn write(mut self, builder: &mut StepsTableBuilder) {
+        for (step, (found, number)) in self.found.iter().zip(&self.numbers).enumerate() {
+            match found {
+                Found::Number => builder.push_cell(Some(*number)),
+                Found::Histogram => builder.push_sample(self.histograms.remove(&step).map(Sample::Histogram)),
+                Found::Nothing | Found::NoSample => builder.push_cell(None),
+            }
+        }
+        builder.finish_series(&self.labels);
+    }
 }
 
 impl SeriesOperator for VectorMatch {
@@ -72,7 +125,7 @@ impl SeriesOperator for VectorMatch {
 
     /// The cells that are gathered, and the table that they become.
     fn working_bytes(&self, inputs: &[Table]) -> usize {
-        cell_bytes(inputs, size_of::<Cell>() + 9)
+        cell_bytes(inputs, 9 + 9)
     }
 
     fn evaluate(&self, inputs: &[Table]) -> Result<RecordBatch, Error> {
@@ -259,7 +312,7 @@ pub fn match_group(labels: &LabelSelection) -> LabelSelection {
 
 /// Result rows by label set.
 struct Results {
-    series: Vec<(Vec<u8>, Vec<Cell>)>,
+    series: Vec<ResultRow>,
     index: HashMap<Vec<u8>, (usize, HashSet<Vec<u8>>)>,
     duplicates: Duplicates,
     step_count: usize,
@@ -279,7 +332,7 @@ impl Results {
             groups.insert(group.to_vec());
         }
         if *at == next {
-            self.series.push((labels, vec![Cell::default(); self.step_count]));
+            self.series.push(ResultRow::new(labels, self.step_count));
         }
         *at
     }
@@ -290,36 +343,35 @@ impl Results {
         let key = [&labels[..], &[0], group].concat();
         let (at, _) = *self.index.entry(key).or_insert_with(|| (next, HashSet::new()));
         if at == next {
-            self.series.push((labels, vec![Cell::default(); self.step_count]));
+            self.series.push(ResultRow::new(labels, self.step_count));
         }
         at
     }
 
     fn set(&mut self, row: usize, step: usize, value: Option<Sample>) -> Result<(), Error> {
-        let (labels, cells) = &mut self.series[row];
-        let cell = &mut cells[step];
-        if cell.matched {
-            let of_one_group = self.duplicates == Duplicates::Keep
-                || self.index.get(labels.as_slice()).is_some_and(|(_, groups)| groups.len() == 1);
-            return Err(if of_one_group {
-                Error::execution("multiple matches for labels: grouping labels must ensure unique matches")
-            } else if cell.value.is_some() && value.is_some() {
-                super::unique_series::same_labelset()
-            } else {
-                cell.value = cell.value.take().or(value);
-                return Ok(());
-            });
+        let own = &mut self.series[row];
+        if own.found[step] == Found::Nothing {
+            own.set(step, value);
+            return Ok(());
         }
-        *cell = Cell { value, matched: true };
-        Ok(())
+        let of_one_group = self.duplicates == Duplicates::Keep
+            || self.index.get(own.labels.as_slice()).is_some_and(|(_, groups)| groups.len() == 1);
+        if of_one_group {
+            return Err(Error::execution("multiple matches for labels: grouping labels must ensure unique matches"));
+        }
+        match (own.found[step].has_sample(), value) {
+            (true, Some(_)) => Err(super::unique_series::same_labelset()),
+            (true, None) => Ok(()),
+            (false, value) => {
+                own.set(step, value);
+                Ok(())
+            }
+        }
     }
 
     fn finish(self) -> Result<RecordBatch, Error> {
         let mut builder = StepsTableBuilder::new(self.step_count);
-        for (labels, cells) in self.series {
-            cells.into_iter().for_each(|cell| builder.push_sample(cell.value));
-            builder.finish_series(&labels);
-        }
+        self.series.into_iter().for_each(|row| row.write(&mut builder));
         Ok(builder.finish())
     }
 }
