@@ -455,7 +455,9 @@ fn line(stored: &Labels, answer: &Labels, held: u16) -> String {
 
 fn rewritten(group: &(String, String, Vec<Held>), stored: &Labels) -> Labels {
     let mut builder = LabelsBuilder::from(stored);
-    labels(&group.0).iter().for_each(|(name, value)| drop(builder.set(name, value)));
+    for (name, value) in labels(&group.0).iter() {
+        builder.set(name, value);
+    }
     let mut set = builder.finish();
     for rule in rules(&group.1) {
         let source = set.get(&rule.source_label).unwrap_or("").to_owned();

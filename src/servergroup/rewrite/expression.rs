@@ -174,9 +174,9 @@ impl Visible {
     fn drop(mut self, names: &[String]) -> Self {
         for name in names {
             match &mut self {
-                Self::AllBut(dropped) => drop(dropped.insert(name.clone())),
-                Self::Only(kept) => drop(kept.remove(name)),
-            }
+                Self::AllBut(dropped) => dropped.insert(name.clone()),
+                Self::Only(kept) => kept.remove(name),
+            };
         }
         self
     }

@@ -45,6 +45,13 @@ impl StoredLabel {
 }
 
 impl Origin {
+    fn source(&self) -> Option<&str> {
+        match self {
+            Self::Fixed(_) => None,
+            Self::Stored(stored) => Some(&stored.name),
+        }
+    }
+
     fn in_case(self, case: LetterCase) -> Self {
         match self {
             Self::Fixed(value) => Self::Fixed(case.apply(&value)),
@@ -101,11 +108,7 @@ impl LabelOrigins {
 
     /// The stored labels that labels of another name, or of other letters, come from: sorted, each once.
     pub(super) fn sources(&self) -> BTreeSet<&str> {
-        let source = |origin| match origin {
-            &Origin::Stored(ref stored) => Some(stored.name.as_str()),
-            Origin::Fixed(_) => None,
-        };
-        self.0.values().filter_map(source).collect()
+        self.0.values().filter_map(Origin::source).collect()
     }
 
     /// The labels that are written or read: sorted, each once.
@@ -305,7 +308,9 @@ pub(super) mod tests {
     /// One rule after the other, as they stand in the file.
     pub(in super::super) fn apply_slowly(added: &Labels, rules: &[MetricsRelabel], stored: &Labels) -> Labels {
         let mut labels = LabelsBuilder::from(stored);
-        added.iter().for_each(|(name, value)| drop(labels.set(name, value)));
+        for (name, value) in added.iter() {
+            labels.set(name, value);
+        }
         let mut labels = labels.finish();
         for rule in rules {
             let source = labels.get(&rule.source_label).unwrap_or("").to_owned();
