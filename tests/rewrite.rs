@@ -66,7 +66,8 @@ fn rules(text: &str) -> Vec<MetricsRelabel> {
 
 /// A gateway in front of such groups, and one store with everything as it is to be.
 struct Scene {
-    gateway: QueryEngine,
+    /// Over remote read, and over the query API alone.
+    gateways: [QueryEngine; 2],
     truth: QueryEngine,
     servers: Vec<FakePrometheus>,
 }
@@ -89,10 +90,14 @@ impl Scene {
                 ..ServerGroupConfig::default()
             });
         }
-        let set = ServerGroupSet::try_new(&PromxyConfig { server_groups: configs }).expect("a good config");
-        let gateway = QueryEngine::new(Arc::new(GroupsSource::new(Arc::new(set))), EngineOptions::default());
+        let gateways = [None, Some(false)].map(|remote_read| {
+            let with_route = |config: &ServerGroupConfig| ServerGroupConfig { remote_read, ..config.clone() };
+            let server_groups = configs.iter().map(with_route).collect();
+            let set = ServerGroupSet::try_new(&PromxyConfig { server_groups }).expect("a good config");
+            QueryEngine::new(Arc::new(GroupsSource::new(Arc::new(set))), EngineOptions::default())
+        });
         let truth = QueryEngine::new(store(truth), EngineOptions::default());
-        Self { gateway, truth, servers }
+        Self { gateways, truth, servers }
     }
 
     /// Each query has the same answer, or the same error, from both; and it is not empty unless said so.
@@ -100,20 +105,24 @@ impl Scene {
         for query in queries {
             let expected = answer(&self.truth, query).await;
             assert!(!expected.is_empty(), "{query}: the test asks for nothing");
-            assert_eq!(answer(&self.gateway, query).await, expected, "{query}");
+            for gateway in &self.gateways {
+                assert_eq!(answer(gateway, query).await, expected, "{query}");
+            }
         }
     }
 
     async fn check_empty(&self, queries: &[&str]) {
         for query in queries {
             assert_eq!(answer(&self.truth, query).await, [""; 0], "{query}");
-            assert_eq!(answer(&self.gateway, query).await, [""; 0], "{query}");
+            for gateway in &self.gateways {
+                assert_eq!(answer(gateway, query).await, [""; 0], "{query}");
+            }
         }
     }
 
     /// Names, values of each label, and series are the same from both.
     async fn check_metadata(&self, selectors: &[Vec<Matcher>], names: &[&str]) {
-        let (gateway, truth) = (self.gateway.source(), self.truth.source());
+        let (gateway, truth) = (self.gateways[0].source(), self.truth.source());
         let context = QueryContext::default();
         for selector in selectors {
             // Asked without a selector too, where it selects everything.
@@ -542,7 +551,9 @@ async fn check_random(groups: &[(String, String, Vec<Held>)]) {
         let expected = answer(&scene.truth, query).await;
         let has_samples = samples.values().any(|held| held & 0b1_1111_1111 != 0);
         assert!(query != "m" || !has_samples || !expected.is_empty(), "the test asks for nothing");
-        assert_eq!(answer(&scene.gateway, query).await, expected, "{query} of {truth:#?}");
+        for gateway in &scene.gateways {
+            assert_eq!(answer(gateway, query).await, expected, "{query} of {truth:#?}");
+        }
     }
     let selectors = [vec![], m(&[matcher("n", MatchOp::Regex, "[xX]")]), m(&[matcher("b", MatchOp::Regex, "[^x]")])];
     scene.check_metadata(&selectors, &["a", "b", "n", "r", "sg", "__name__"]).await;

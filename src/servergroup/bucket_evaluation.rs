@@ -62,6 +62,9 @@ impl ServerGroup {
     pub(super) fn judge_bucket(&self, bucket: usize, request: &EvaluateRequest) -> Judgement {
         let mode = self.mode_of(request);
         let Some(own) = self.buckets().get(bucket) else { return Judgement::nothing("it has no targets") };
+        if self.snaps_range_queries && !is_on_multiples(request.grid) {
+            return Judgement::exact("its servers move range queries to multiples of the step");
+        }
         match mode {
             EvaluationMode::Exact => Judgement::exact("mode exact"),
             EvaluationMode::Trust => Judgement::ask("mode trust"),
@@ -140,6 +143,11 @@ impl Bucket {
 /// How selectors are called in statistics.
 fn selector_key(matchers: &[Matcher]) -> String {
     Selector { matchers: matchers.to_vec() }.to_string()
+}
+
+/// Do servers that move range queries to multiples of their step leave this one alone?
+fn is_on_multiples(grid: StepGrid) -> bool {
+    grid.step_count() == 1 || grid.start().0.checked_rem_euclid(grid.step().0) == Some(0)
 }
 
 fn judge_costs(bucket: &Bucket, request: &EvaluateRequest) -> Judgement {

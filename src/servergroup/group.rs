@@ -55,6 +55,8 @@ pub struct ServerGroup {
     /// Its own, over the program's.
     pub(super) mode: Option<EvaluationMode>,
     is_disjoint: bool,
+    /// Do its servers move range queries to multiples of the step?
+    pub(super) snaps_range_queries: bool,
 }
 
 /// Replicas of each other.
@@ -144,6 +146,7 @@ impl ServerGroup {
         };
         Self {
             name: GroupName { ordinal, name: config.name.clone() },
+            snaps_range_queries: config.align_query_range_with_step,
             buckets,
             merge_policy: MergePolicy {
                 anti_affinity_ms: config.anti_affinity.0,
