@@ -16,7 +16,6 @@ mod metric_metadata;
 mod native_histogram;
 mod part_evaluation;
 mod query_context;
-mod query_slots;
 mod query_value;
 mod relabel;
 mod samples_table;
@@ -54,7 +53,6 @@ pub use native_histogram::{
 };
 pub use part_evaluation::{EvaluatedBy, PartEvaluation, PartEvaluations};
 pub use query_context::QueryContext;
-pub use query_slots::{QuerySlots, SlotTurn};
 pub use query_value::QueryValue;
 pub use relabel::{RelabelAction, RelabelRule, relabel};
 pub use samples_table::{SamplesTable, SamplesTableBuilder, StartedSample};

@@ -7,7 +7,7 @@ use std::time::Instant;
 use arrow::record_batch::RecordBatch;
 
 use super::{
-    AnnotationSink, Held, PartEvaluations, ProcessBudget, QueryBudget, QueryLimits, QuerySlots, StreamOrder, TableSize,
+    AnnotationSink, Held, PartEvaluations, ProcessBudget, QueryBudget, QueryLimits, StreamOrder, TableSize,
     TargetReports, TimestampMs,
 };
 use crate::error::Error;
@@ -25,8 +25,6 @@ pub struct QueryContext {
     pub proxied_headers: Arc<[(String, String)]>,
     /// What its requests cost.
     pub targets: TargetReports,
-    /// Whether it holds places at targets.
-    pub slots: QuerySlots,
     /// Whether streams may be taken to be sorted.
     pub stream_order: StreamOrder,
     samples_loaded: Arc<AtomicU64>,
@@ -49,7 +47,6 @@ impl QueryContext {
             deadline,
             proxied_headers: Arc::from([]),
             targets: TargetReports::default(),
-            slots: QuerySlots::default(),
             stream_order: StreamOrder::default(),
             samples_loaded: Arc::default(),
             budget: Arc::new(QueryBudget::new(limits, Arc::clone(process))),

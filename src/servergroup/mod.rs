@@ -13,7 +13,6 @@
 //! | `look_back.rs` | raw samples as what a plain selector sees at each step |
 //! | `replica.rs` | one replica: how to ask it, its health, its probes |
 //! | `replica_health.rs` | whether a replica is worth waiting for, and how long |
-//! | `target_slots.rs` | how many streamed answers a target serves at a time |
 //! | `bucket_evaluation.rs`, `set_evaluation.rs` | whether servers may evaluate an expression, and how they are asked |
 //! | `agreement.rs` | do replicas say the same? |
 //! | `observed_scan.rs`, `scan_statistics.rs` | what scans have shown, and what pushing down would cost |
@@ -39,11 +38,9 @@ mod rewritten_stream;
 mod scan_statistics;
 mod set;
 mod set_evaluation;
-mod target_slots;
 
 pub use coverage::Covered;
 pub use evaluation::{EvaluateRequest, Evaluated, EvaluatedWindows, ExactScope, Judgement, Verdict};
 pub use group::{GroupTarget, ServerGroup};
 pub use replica_health::{CallClass, Change, Outcome, ReplicaHealth, Standing, replicas_to_ask};
 pub use set::ServerGroupSet;
-pub use target_slots::{STREAMS_PER_TARGET, Slots, TargetSlots};
