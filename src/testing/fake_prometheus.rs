@@ -250,7 +250,9 @@ impl FakePrometheus {
 /// What our own API does not have, or has otherwise.
 fn own_routes(store: &Arc<MemoryStore>, options: &FakeOptions) -> Router {
     let prefix = options.route_prefix.trim_end_matches('/');
-    let build_info = json!({"status": "success", "data": {"version": options.version, "revision": "", "branch": ""}});
+    // As a Prometheus says it: others leave out the last two, or name themselves.
+    let build_info = json!({"version": options.version, "branch": "", "revision": "fake", "goVersion": "go1.26"});
+    let build_info = json!({"status": "success", "data": build_info});
     let build_info = ([(CONTENT_TYPE, "application/json")], build_info.to_string());
     let mut routes =
         Router::new().route(&format!("{prefix}/api/v1/status/buildinfo"), get(move || async move { build_info }));

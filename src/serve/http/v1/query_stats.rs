@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::evaluation::Timings;
-use crate::model::TargetReport;
+use crate::model::{PartEvaluation, TargetReport};
 use crate::query::QueryResult;
 
 /// Prometheus' shape; seconds are floats.
@@ -16,6 +16,17 @@ pub(super) struct QueryStats<'a> {
     samples: SampleStats,
     #[serde(skip_serializing_if = "Option::is_none")]
     targets: Option<Vec<TargetStats<'a>>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    part_evaluations: Vec<PartStats>,
+}
+
+/// Who evaluated a sub-expression for one part of the data, and why.
+#[derive(Serialize)]
+struct PartStats {
+    expression: String,
+    part: String,
+    by: String,
+    reason: String,
 }
 
 #[derive(Serialize)]
@@ -66,7 +77,22 @@ impl<'a> QueryStats<'a> {
                 exec_total_time: (queued + evaluated).as_secs_f64(),
             },
             samples: SampleStats { total_queryable_samples: result.samples_loaded, peak_samples: result.peak_samples },
+            part_evaluations: match targets {
+                Some(_) => result.part_evaluations.iter().map(PartStats::new).collect(),
+                None => Vec::new(),
+            },
             targets: targets.map(|targets| targets.iter().map(TargetStats::new).collect()),
+        }
+    }
+}
+
+impl PartStats {
+    fn new(part: &PartEvaluation) -> Self {
+        Self {
+            expression: part.expression.clone(),
+            part: part.part.clone(),
+            by: part.by.to_string(),
+            reason: part.reason.clone(),
         }
     }
 }
