@@ -7,7 +7,7 @@
 //! Source: Prometheus v3.14 storage/remote/chunked.go and codec.go, prompb/remote.proto and types.proto.
 
 mod frames;
-mod message;
+pub(super) mod message;
 #[cfg(test)]
 mod tests;
 mod text;

@@ -8,6 +8,7 @@ mod histogram_layout;
 mod json;
 mod label_json;
 mod protobuf;
+mod remote_read_samples;
 mod series_builder;
 mod status_json;
 
@@ -18,4 +19,5 @@ pub use gzip::{ContentDecoder, ContentEncoding};
 pub use histogram_layout::HistogramLayoutError;
 pub use json::{DecodeLimits, DecodedResult, QueryResponse, QueryResponseDecoder, ResponseStatus};
 pub use label_json::{ApiResponse, decode_error_body, decode_metric_metadata, decode_series, decode_strings};
+pub use remote_read_samples::{ReadSamplesLimits, decode_read_samples};
 pub use status_json::{BuildInfo, StatusConfig, decode_build_info, decode_status_config};

@@ -21,7 +21,8 @@ pub(super) struct Field<'a> {
 }
 
 impl<'a> Field<'a> {
-    fn wrong(&self, expected: &str) -> DecodeError {
+    /// Something else is expected here.
+    pub(super) fn wrong(&self, expected: &str) -> DecodeError {
         let found = match self.value {
             FieldValue::Varint(_) => "a varint",
             FieldValue::Fixed64(_) => "eight bytes",
@@ -33,6 +34,11 @@ impl<'a> Field<'a> {
             expected: format!("{expected} in field {}", self.number),
             found: found.to_owned(),
         }
+    }
+
+    /// The form is right, the content cannot be.
+    pub(super) fn invalid(&self, problem: String) -> DecodeError {
+        DecodeError::Invalid { offset: self.end, problem }
     }
 
     /// A number of up to 64 bits.

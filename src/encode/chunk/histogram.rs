@@ -25,9 +25,9 @@ pub(super) enum Appending {
     NewChunk(ResetFlags),
 }
 
-/// Are all counts whole numbers that a float tells apart from their neighbours?
+/// Are all counts whole numbers that a float tells apart from their neighbours? A negative zero is not.
 pub(super) fn has_whole_counts(histogram: &NativeHistogram) -> bool {
-    let is_whole = |count: &f64| count.fract() == 0.0 && (0.0..(1_u64 << 53) as f64).contains(count);
+    let is_whole = |count: &f64| count.fract() == 0.0 && count.is_sign_positive() && *count < (1_u64 << 53) as f64;
     let NativeHistogram { count, zero_count, positive, negative, .. } = histogram;
     [count, zero_count].into_iter().chain(&positive.counts).chain(&negative.counts).all(is_whole)
 }

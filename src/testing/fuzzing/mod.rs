@@ -4,6 +4,7 @@
 //! the queries of [`QueryGenerator`] can also be put to real servers (`tests/real_prometheus`).
 
 mod choices;
+mod chunks;
 mod engine;
 mod parser;
 mod query_generator;
@@ -12,6 +13,7 @@ mod split;
 mod test_file_reader;
 
 pub use choices::Choices;
+pub use chunks::{chunk, chunk_stream};
 pub use engine::{describe_engine_input, engine};
 pub use parser::parser;
 pub use query_generator::{QueryGenerator, Vocabulary};
@@ -22,4 +24,10 @@ pub use test_file_reader::test_file_reader;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 3] = [("parser", parser), ("test_file_reader", test_file_reader), ("engine", engine)];
+pub const TARGETS: [Target; 5] = [
+    ("parser", parser),
+    ("test_file_reader", test_file_reader),
+    ("engine", engine),
+    ("chunk", chunk),
+    ("chunk_stream", chunk_stream),
+];
