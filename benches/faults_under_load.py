@@ -32,10 +32,12 @@ START = 1_700_006_400
 END = START + 3600
 SERIES_PER_GROUP = 60
 GROUPS = ("eu", "us")
-# Between two samples: whether a range takes in its left edge differs between Prometheus 2 and 3.
+# Between two samples, and not where counters begin: Prometheus 2 and 3 differ in whether a range takes in its left edge, and in
+# how far they extrapolate a counter towards zero.
+FIRST = START + 1207
 LAST = END - STEP_S + 7
 QUERIES = [
-    ("query_range", {"query": "sum by (job) (rate(x[5m]))", "start": START + 7, "end": LAST, "step": 60}),
+    ("query_range", {"query": "sum by (job) (rate(x[5m]))", "start": FIRST, "end": LAST, "step": 60}),
     ("query_range", {"query": "x", "start": LAST - 1200, "end": LAST, "step": 60}),
     ("query_range", {"query": "max_over_time(x[10m])", "start": LAST - 1200, "end": LAST, "step": 120}),
     ("query", {"query": "count by (dc) (x)", "time": LAST}),
