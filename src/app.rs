@@ -37,8 +37,16 @@ pub fn run(cli: Cli) -> u8 {
     install_crypto();
     let outcome = match cli.command {
         Some(Command::CheckConfig { file }) => commands::check_config(&file),
-        Some(Command::Test(TestCommand::Promql { files, only, without_reruns, layout, route, print_excuses })) => {
-            let way = Way { layout, route };
+        Some(Command::Test(TestCommand::Promql {
+            files,
+            only,
+            without_reruns,
+            layout,
+            route,
+            mode,
+            print_excuses,
+        })) => {
+            let way = Way { layout, route, mode };
             let options = RunOptions { only, reruns: !without_reruns, way, ..RunOptions::default() };
             commands::test_promql(files, options, print_excuses)
         }

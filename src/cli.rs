@@ -106,6 +106,9 @@ pub enum TestCommand {
         /// How they are fetched: from memory, over the JSON API, or over remote read
         #[arg(long, value_name = "ROUTE", default_value = "engine", value_parser = parse_route)]
         route: Route,
+        /// Who evaluates: the gateway, the servers where that is provably the same, or whichever is cheaper
+        #[arg(long, value_name = "MODE", default_value = "exact")]
+        mode: EvaluationMode,
         /// Instead of the report, print the failures that the route excuses, as lines of the list of excuses
         #[arg(long)]
         print_excuses: bool,

@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use quiver::model::EvaluationMode;
 use quiver::query::EngineOptions;
 use quiver::syntax::Features;
-use quiver::testing::promqltest::{RunOptions, run_files};
+use quiver::testing::Layout;
+use quiver::testing::promqltest::{Route, RunOptions, Way, run_files};
 
 fn test_files(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
@@ -83,4 +85,27 @@ async fn prometheus_own_cases_pass_or_are_explained() {
     let counts = report.counts();
     assert!(counts.passed >= CONFORMANCE_PASSED_MIN, "{} passed", counts.passed);
     assert_eq!(counts.unexplained(), 0, "failures that no known gap accounts for");
+}
+
+/// The ways that every run of the tests takes; `scripts/conformance-matrix` takes all.
+const WAYS: [Way; 6] = [
+    Way { layout: Layout::Single, route: Route::RemoteRead, mode: EvaluationMode::Exact },
+    Way { layout: Layout::Holes, route: Route::RemoteRead, mode: EvaluationMode::Exact },
+    Way { layout: Layout::ShardsNolabels, route: Route::RemoteRead, mode: EvaluationMode::Exact },
+    Way { layout: Layout::TimeSplit, route: Route::RemoteRead, mode: EvaluationMode::Exact },
+    Way { layout: Layout::Shards, route: Route::RemoteRead, mode: EvaluationMode::Pushdown },
+    Way { layout: Layout::Single, route: Route::Http, mode: EvaluationMode::Exact },
+];
+
+/// Each case once, as it is written: the same in other ways is asked without the network.
+#[tokio::test(flavor = "multi_thread")]
+async fn cases_pass_in_front_of_servers_as_far_as_the_way_can_carry_them() {
+    let handed = test_files(Path::new("../shared/conformance/promqltest"));
+    let own = test_files(Path::new("tests/promqltest"));
+    for way in WAYS {
+        for (files, options) in [(&handed, RunOptions::default()), (&own, default_server())] {
+            let report = run_files(files, &RunOptions { reruns: false, way, ..options }).await;
+            assert_eq!(report.counts().failed, 0, "{way}:\n{report}");
+        }
+    }
 }

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | route | `http` |
 //! | layouts, with commas | `single,replicas` |
+//! | mode | `exact` |
 //! | file, from the folder above `promqltest` on | `conformance/promqltest/staleness.test` |
 //! | what is lost | `stale-markers` |
 //! | lines | `14 33 51` |
@@ -20,6 +21,7 @@ use std::path::Path;
 use super::super::Layout;
 use super::report::{Outcome, Report};
 use super::route::{Route, Trait, Way};
+use crate::model::EvaluationMode;
 
 const LIST: &str = include_str!("excused_cases.txt");
 
@@ -46,6 +48,7 @@ impl Excuses {
             let mut words = line.split(' ');
             let mut column = |name: &str| words.next().ok_or_else(|| bad(&format!("no {name}")));
             let (route, layouts) = (column("route")?, column("layouts")?);
+            let mode = column("mode")?.parse::<EvaluationMode>().map_err(|error| bad(&error.to_string()))?;
             let (file, lost) = (column("file")?, column("trait")?);
             let route = Route::ALL.into_iter().find(|known| known.name() == route);
             let route = route.ok_or_else(|| bad("no such route"))?;
@@ -54,7 +57,8 @@ impl Excuses {
             if layouts.split(',').any(|name| Layout::ALL.iter().all(|known| known.name() != name)) {
                 return Err(bad("no such layout"));
             }
-            let is_on_way = way.route == route && layouts.split(',').any(|name| name == way.layout.name());
+            let is_on_way =
+                way.route == route && way.mode == mode && layouts.split(',').any(|name| name == way.layout.name());
             for line in words {
                 let line = line.parse().map_err(|_| bad("a line is no number"))?;
                 if is_on_way {
@@ -96,7 +100,8 @@ pub fn excuse_lines(report: &Report, way: Way) -> String {
     for ((file, lost), lines) in found {
         let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
         // Writing to a String does not fail.
-        let _ = writeln!(text, "{} {} {file} {} {}", way.route.name(), way.layout, lost.name(), lines.join(" "));
+        let (route, layout, mode) = (way.route.name(), way.layout, way.mode);
+        let _ = writeln!(text, "{route} {layout} {mode} {file} {} {}", lost.name(), lines.join(" "));
     }
     text
 }
@@ -109,7 +114,7 @@ mod tests {
     fn the_list_can_be_read_for_every_way() {
         for route in Route::ALL {
             for layout in Layout::ALL {
-                let excuses = Excuses::of_way(Way { layout, route }).expect("well-formed");
+                let excuses = Excuses::of_way(Way { layout, route, ..Way::default() }).expect("well-formed");
                 let lossy = Trait::ALL.into_iter().any(|lost| route.loses(lost));
                 assert!(lossy || excuses.0.is_empty(), "{route:?} loses nothing");
                 assert!(excuses.0.values().all(|lost| route.loses(*lost)));
@@ -119,8 +124,9 @@ mod tests {
 
     #[test]
     fn a_case_is_excused_on_its_way_only() {
-        let list = "# route layouts file trait lines\nhttp single,holes a/promqltest/x.test histograms 3 17\n";
-        let of = |route, layout| Excuses::parse(list, Way { layout, route }).expect("well-formed");
+        let list =
+            "# route layouts mode file trait lines\nhttp single,holes exact a/promqltest/x.test histograms 3 17\n";
+        let of = |route, layout| Excuses::parse(list, Way { layout, route, ..Way::default() }).expect("well-formed");
         let excuses = of(Route::Http, Layout::Holes);
         for (path, line, expected) in [
             ("../shared/a/promqltest/x.test", 3, Some(Trait::Histograms)),
@@ -139,10 +145,14 @@ mod tests {
     fn a_list_that_says_nonsense_is_refused() {
         for (list, error) in [
             ("http", "excused_cases.txt:1: no layouts"),
-            ("\nnosuch single x histograms 1", "excused_cases.txt:2: no such route"),
-            ("http single,nosuch x histograms 1", "excused_cases.txt:1: no such layout"),
-            ("http single x nosuch 1", "excused_cases.txt:1: no such trait"),
-            ("http single x histograms one", "excused_cases.txt:1: a line is no number"),
+            (
+                "http single maybe x histograms 1",
+                "excused_cases.txt:1: \"maybe\" is not a mode, write exact, pushdown, trust or auto",
+            ),
+            ("\nnosuch single exact x histograms 1", "excused_cases.txt:2: no such route"),
+            ("http single,nosuch exact x histograms 1", "excused_cases.txt:1: no such layout"),
+            ("http single exact x nosuch 1", "excused_cases.txt:1: no such trait"),
+            ("http single exact x histograms one", "excused_cases.txt:1: a line is no number"),
         ] {
             assert_eq!(Excuses::parse(list, Way::default()).map(drop), Err(error.to_owned()), "{list}");
         }

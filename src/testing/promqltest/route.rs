@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::super::{Layout, Transport};
+use crate::model::EvaluationMode;
 
 /// The way of the data to the engine under test.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -81,16 +82,25 @@ impl fmt::Display for Trait {
 }
 
 /// How the queries of a run reach their data.
-#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Way {
     /// Who holds what.
     pub layout: Layout,
     /// How it is fetched.
     pub route: Route,
+    /// Who evaluates what.
+    pub mode: EvaluationMode,
+}
+
+/// One store, and everything evaluated here.
+impl Default for Way {
+    fn default() -> Self {
+        Self { layout: Layout::Single, route: Route::Engine, mode: EvaluationMode::Exact }
+    }
 }
 
 impl fmt::Display for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.route.name(), self.layout)
+        write!(f, "{} {} {}", self.route.name(), self.layout, self.mode)
     }
 }

@@ -65,6 +65,7 @@ impl Testbed {
     /// No free port, or a config that the gateway refuses.
     pub async fn start(way: Way, options: &EngineOptions) -> Result<Self, Error> {
         let union = Arc::new(MemoryStore::new());
+        let options = &EngineOptions { mode: way.mode, ..options.clone() };
         let gateway = match (way.route, way.layout) {
             (Route::Engine, Layout::Single) => None,
             (route, layout) => Some(TestGateway::start(&layout.groups(), route.transport(), options.clone()).await?),
