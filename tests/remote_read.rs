@@ -11,7 +11,7 @@ use prost::Message;
 use quiver::config::{Auth, HttpClientConfig, Scheme, Secret, SecretSource, ServerGroupConfig};
 use quiver::downstream::prometheus_proto::ReadRequest;
 use quiver::downstream::{Downstream, HttpClient, SampleTimes, SelectedForm, TargetDownstream, TargetUrl};
-use quiver::encode::{FRAME_BYTES, encode_xor_chunks, write_series_frames};
+use quiver::encode::{FRAME_BYTES, encode_xor_chunks, write_frame, write_series_frames};
 use quiver::error::Error;
 use quiver::model::{
     DurationMs, Labels, MatchOp, Matcher, QueryContext, SamplesTable, SelectForm, SelectRequest, StepGrid, TimestampMs,
@@ -451,6 +451,135 @@ async fn queries_at_once_find_out_once() {
     assert!(answers.iter().all(|answer| *answer == Ok(vec![])));
     let configs = server.all_asked().iter().filter(|asked| asked.path.ends_with("/config")).count();
     assert_eq!((configs, reads_of(&server)), (1, 8));
+}
+
+/// The messages of answers, for forms that nothing here writes.
+mod message {
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct Label {
+        #[prost(string, tag = "1")]
+        pub name: String,
+        #[prost(string, tag = "2")]
+        pub value: String,
+    }
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct Sample {
+        #[prost(double, tag = "1")]
+        pub value: f64,
+        #[prost(int64, tag = "2")]
+        pub timestamp: i64,
+    }
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct TimeSeries {
+        #[prost(message, repeated, tag = "1")]
+        pub labels: Vec<Label>,
+        #[prost(message, repeated, tag = "2")]
+        pub samples: Vec<Sample>,
+    }
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct QueryResult {
+        #[prost(message, repeated, tag = "1")]
+        pub timeseries: Vec<TimeSeries>,
+    }
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct ReadResponse {
+        #[prost(message, repeated, tag = "1")]
+        pub results: Vec<QueryResult>,
+    }
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct Chunk {
+        #[prost(int32, tag = "3")]
+        pub encoding: i32,
+        #[prost(bytes, tag = "4")]
+        pub data: Vec<u8>,
+    }
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct ChunkedSeries {
+        #[prost(message, repeated, tag = "1")]
+        pub labels: Vec<Label>,
+        #[prost(message, repeated, tag = "2")]
+        pub chunks: Vec<Chunk>,
+    }
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub struct ChunkedReadResponse {
+        #[prost(message, repeated, tag = "1")]
+        pub chunked_series: Vec<ChunkedSeries>,
+    }
+
+    pub fn labels(pairs: &[(&str, &str)]) -> Vec<Label> {
+        pairs.iter().map(|(name, value)| Label { name: (*name).to_owned(), value: (*value).to_owned() }).collect()
+    }
+}
+
+fn samples(series: &[Series<'_>]) -> Reply {
+    let of = |(labels, samples): &Series<'_>| message::TimeSeries {
+        labels: message::labels(labels),
+        samples: samples
+            .iter()
+            .map(|(timestamp, value)| message::Sample { value: *value, timestamp: *timestamp })
+            .collect(),
+    };
+    let result = message::QueryResult { timeseries: series.iter().map(of).collect() };
+    let message = message::ReadResponse { results: vec![result] }.encode_to_vec();
+    let block = snap::raw::Encoder::new().compress_vec(&message).expect("short");
+    Reply::Bytes(200, "application/x-protobuf", block)
+}
+
+fn accepts_chunks(asked: &Asked) -> bool {
+    let message = snap::raw::Decoder::new().decompress_vec(&asked.body).expect("snappy");
+    ReadRequest::decode(&*message).expect("a request").accepted_response_types.contains(&1)
+}
+
+const UNORDERED_SAMPLES: [Series<'static>; 3] = [
+    (&[("__name__", "up"), ("job", "b"), ("replica", "a")], &[(10, 0.0), (20, 2.0)]),
+    (&[("__name__", "up"), ("job", "a"), ("replica", "a")], &[(20, 1.0), (51, 1.0)]),
+    (&[("__name__", "upper"), ("job", "a"), ("replica", "a")], &[(20, 1.0)]),
+];
+
+#[tokio::test]
+async fn a_server_that_only_writes_samples_out_is_read_raw_all_the_same() {
+    let expected = rows(&[r#"{__name__="up", job="a"} 1@20"#, r#"{__name__="up", job="b"} 2@20"#]);
+    let server = Server::start(|asked| match read_request(asked) {
+        None if is_read(asked) => samples(&[]),
+        _ => prometheus(asked, || samples(&UNORDERED_SAMPLES)),
+    })
+    .await;
+    assert_eq!(read_up(&target(&server)).await, expected);
+    for (body, text) in [
+        (b"\xff\xff\xff\xff\x0f".to_vec(), "bad answer: "),
+        (b"not snappy".to_vec(), "bad answer: "),
+        (Vec::new(), "bad answer: "),
+    ] {
+        let server =
+            Server::start(move |asked| prometheus(asked, || Reply::Bytes(200, "application/x-protobuf", body.clone())))
+                .await;
+        let error = read_up(&target(&server)).await.expect_err("no samples");
+        assert!(error.starts_with(text), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn chunks_in_an_unknown_encoding_are_asked_for_as_samples() {
+    let server = Server::start(|asked| {
+        prometheus(asked, || {
+            if !accepts_chunks(asked) {
+                return samples(&UNORDERED_SAMPLES);
+            }
+            let chunks = vec![message::Chunk { encoding: 99, data: vec![0, 1, 2] }];
+            let labels = message::labels(&[("__name__", "up"), ("job", "a"), ("replica", "a")]);
+            let series = vec![message::ChunkedSeries { labels, chunks }];
+            let mut body = Vec::new();
+            write_frame(&message::ChunkedReadResponse { chunked_series: series }.encode_to_vec(), &mut body);
+            Reply::Bytes(200, CHUNKS, body)
+        })
+    })
+    .await;
+    let target = target(&server);
+    for reads in [2, 3] {
+        let expected = rows(&[r#"{__name__="up", job="a"} 1@20"#, r#"{__name__="up", job="b"} 2@20"#]);
+        assert_eq!(read_up(&target).await, expected);
+        assert_eq!(reads_of(&server), reads, "remembered");
+    }
 }
 
 /// More selectors than a Prometheus answers at a time, read one after the other, the last one first.

@@ -45,7 +45,15 @@ pub enum DecodeError {
     Compression(String),
 }
 
+/// What a chunk's encoding should be.
+pub(super) const KNOWN_ENCODING: &str = "a chunk in an encoding that Prometheus 3.14 knows";
+
 impl DecodeError {
+    /// Is it a chunk in an encoding that is not known here? The samples in it may be had in another form.
+    pub fn is_unknown_encoding(&self) -> bool {
+        matches!(self, Self::Unexpected { expected, .. } if expected == KNOWN_ENCODING)
+    }
+
     /// A wrong answer is the downstream's fault; too many samples are the query's.
     pub fn kind(&self) -> ErrorKind {
         match self {

@@ -20,7 +20,7 @@ use http::StatusCode;
 
 pub(super) use external_labels::ExternalLabels;
 pub(super) use raw_tables::{RawTables, TablesError};
-pub(super) use request::RawQuery;
+pub(super) use request::{AcceptedForms, RawQuery};
 
 use super::instrument::CallMeter;
 use super::open_answer::{OpenAnswer, OpenRequest};
@@ -36,6 +36,30 @@ pub(super) struct RemoteRead {
     client: Arc<HttpClient>,
     url: TargetUrl,
     path: String,
+}
+
+/// Which form an answer has; its content type says so.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+enum AnswerForm {
+    /// A stream of frames with chunks.
+    Chunks,
+    /// One block of snappy with all samples.
+    Samples,
+}
+
+impl AnswerForm {
+    fn from_media_type(media_type: &str) -> Option<Self> {
+        match media_type {
+            "application/x-streamed-protobuf" => Some(Self::Chunks),
+            "application/x-protobuf" => Some(Self::Samples),
+            _ => None,
+        }
+    }
+
+    /// Snappy is part of the form of samples, whether the header says it or not.
+    fn allows_encoding(self, encoding: &str) -> bool {
+        matches!((self, encoding), (_, "" | "identity") | (Self::Samples, "snappy"))
+    }
 }
 
 /// Why there is no answer.
@@ -69,10 +93,11 @@ impl RemoteRead {
         &self,
         query: &RawQuery,
         external: &ExternalLabels,
+        accepted: AcceptedForms,
         context: &QueryContext,
         meter: &CallMeter,
     ) -> Result<RawTables, ReadError> {
-        let body = query.encode(external).map_err(ReadError::Refused)?;
+        let body = query.encode(external, accepted).map_err(ReadError::Refused)?;
         let answer = self.post(body, context, Some(meter)).await?;
         RawTables::try_new(&self.url, answer, query, external, context).map_err(ReadError::Refused)
     }
@@ -88,24 +113,21 @@ impl RemoteRead {
         body: bytes::Bytes,
         context: &QueryContext,
         meter: Option<&CallMeter>,
-    ) -> Result<OpenAnswer, ReadError> {
+    ) -> Result<(AnswerForm, OpenAnswer), ReadError> {
         let request = OpenRequest::RemoteRead { path: self.path.clone(), body };
         let answer = self.client.open(&self.url, &request, context, meter).await.map_err(ReadError::Failed)?;
         let status = answer.status;
         if status.is_success() {
-            if answer.media_type() != STREAMED_CHUNKS {
-                return Err(ReadError::NotSpoken(unavailable(format!(
-                    "answered {} where streamed chunks were asked for",
-                    shown_media_type(&answer.media_type())
-                ))));
-            }
-            return match answer.content_encoding().as_str() {
-                "" | "identity" => Ok(answer),
-                _ => {
-                    let text = "bad answer: it is compressed, which was not asked for";
-                    Err(ReadError::Failed(unavailable(text)))
-                }
+            let media_type = answer.media_type();
+            let Some(form) = AnswerForm::from_media_type(&media_type) else {
+                let text = format!("answered {} where a remote read was asked for", shown_media_type(&media_type));
+                return Err(ReadError::NotSpoken(unavailable(text)));
             };
+            if !form.allows_encoding(&answer.content_encoding()) {
+                let text = "bad answer: it is compressed, which was not asked for";
+                return Err(ReadError::Failed(unavailable(text)));
+            }
+            return Ok((form, answer));
         }
         let error = answer.into_error().await;
         Err(match status {
@@ -118,9 +140,6 @@ impl RemoteRead {
         })
     }
 }
-
-/// The content type of a stream of frames with chunks.
-const STREAMED_CHUNKS: &str = "application/x-streamed-protobuf";
 
 /// So much of a content type is shown.
 const MEDIA_TYPE_CHARS_MAX: usize = 60;

@@ -18,7 +18,7 @@ use futures::stream::{self, StreamExt};
 use super::ability::{Ability, AbilityMemory, AbilityProbe, RemoteReadWish};
 use super::http::lacks_histogram_buckets;
 use super::instrument::{CallMeter, REMOTE_READ, TargetInstrument};
-use super::remote_read::{RawQuery, RawTables, ReadError, RemoteRead, TablesError};
+use super::remote_read::{AcceptedForms, RawQuery, RawTables, ReadError, RemoteRead, TablesError};
 use super::{Downstream, HttpClient, HttpDownstream, SampleTimes, Selected, SelectedForm, TargetUrl};
 use crate::error::Error;
 use crate::model::{
@@ -28,8 +28,8 @@ use crate::telemetry::{CallKind, TargetMetrics};
 
 /// promxy's word for raw samples.
 const RAW: CallKind = CallKind { call: "get_value", leaf: REMOTE_READ };
-/// External labels may turn out to be otherwise than remembered, once.
-const TRIES_MAX: usize = 2;
+/// External labels may turn out to be otherwise than remembered, and chunks to be of no use: each once.
+const TRIES_MAX: usize = 3;
 
 /// A server with both its APIs, and what is known of it.
 #[derive(Clone, Debug)]
@@ -46,6 +46,8 @@ pub struct TargetDownstream {
 struct Habits {
     /// Its series are not sorted by labels.
     is_unsorted: AtomicBool,
+    /// Its chunks are in an encoding that is not known here.
+    has_unknown_chunks: AtomicBool,
 }
 
 impl TargetDownstream {
@@ -91,6 +93,8 @@ impl TargetDownstream {
                     }
                     continue;
                 }
+                // From now on samples are asked for.
+                Err(TablesError::UnknownEncoding(_)) if tries < TRIES_MAX => continue,
                 Err(error) => return Err(ReadError::Failed(error.into_error())),
             };
             return Ok(reading.into_stream(first));
@@ -107,8 +111,10 @@ impl TargetDownstream {
             let why = ability.why_not_raw().unwrap_or_default();
             return Err(ReadError::Refused(Error::internal(format!("remote read of a server that has none: {why}"))));
         };
+        let has_unknown_chunks = self.habits.has_unknown_chunks.load(Ordering::Relaxed);
+        let accepted = if has_unknown_chunks { AcceptedForms::Samples } else { AcceptedForms::ChunksElseSamples };
         let meter = self.instrument.begin(RAW, context);
-        let tables = match self.remote_read.ask(query, external, context, &meter).await {
+        let tables = match self.remote_read.ask(query, external, accepted, context, &meter).await {
             Ok(tables) => tables,
             Err(error) => {
                 meter.end(&Err::<(), _>(error.error()));
@@ -158,6 +164,7 @@ impl Reading {
         match &next {
             Ok(None) if self.tables.was_unsorted() => self.habits.is_unsorted.store(true, Ordering::Relaxed),
             Err(TablesError::Unsorted(_)) => self.habits.is_unsorted.store(true, Ordering::Relaxed),
+            Err(TablesError::UnknownEncoding(_)) => self.habits.has_unknown_chunks.store(true, Ordering::Relaxed),
             Err(TablesError::StaleExternalLabels(_)) => self.memory.forget(&self.ability),
             Ok(_) | Err(TablesError::Failed(_)) => {}
         }

@@ -1,6 +1,6 @@
 //! The messages of a stream: `ChunkedReadResponse` with `ChunkedSeries`, their labels and chunks.
 
-use super::super::DecodeError;
+use super::super::error::{DecodeError, KNOWN_ENCODING};
 use super::super::protobuf::MessageReader;
 use crate::model::ChunkEncoding;
 
@@ -102,7 +102,7 @@ fn read_chunk(mut fields: MessageReader<'_>) -> Result<SentChunk<'_>, DecodeErro
     }
     let encoding = ChunkEncoding::from_code(code).ok_or_else(|| DecodeError::Unexpected {
         offset: data_offset,
-        expected: "a chunk in an encoding that Prometheus 3.14 knows".to_owned(),
+        expected: KNOWN_ENCODING.to_owned(),
         found: format!("encoding {code}"),
     })?;
     Ok(SentChunk { encoding, data, data_offset })

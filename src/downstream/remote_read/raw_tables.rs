@@ -6,8 +6,10 @@ use arrow::record_batch::RecordBatch;
 
 use super::client_labels::{ClientLabels, same_series_text};
 use super::read_slots::ReadPlace;
-use super::{ExternalLabels, RawQuery};
-use crate::decode::{ChunkStreamDecoder, ChunkStreamLimits, DecodeError, TimeWindow};
+use super::{AnswerForm, ExternalLabels, RawQuery};
+use crate::decode::{
+    ChunkStreamDecoder, ChunkStreamLimits, DecodeError, ReadSamplesLimits, TimeWindow, decode_read_samples,
+};
 use crate::downstream::TargetUrl;
 use crate::downstream::open_answer::{AnswerBody, OpenAnswer};
 use crate::downstream::response_error::{bad_answer, unavailable};
@@ -15,6 +17,10 @@ use crate::error::Error;
 use crate::merge::{TableForm, sort_replica};
 use crate::model::{EncodedLabels, Held, QueryContext, SamplesTable, TableSize};
 
+/// A `SAMPLES` answer is read whole; none may be larger than this, packed.
+const SAMPLES_BODY_BYTES_MAX: usize = 512 << 20;
+/// What snappy makes of samples, about.
+const SNAPPY_RATIO: usize = 4;
 /// After decoding so many bytes the thread is offered to others.
 const BYTES_PER_TURN: usize = 256 * 1024;
 
@@ -25,6 +31,8 @@ pub(in crate::downstream) enum TablesError {
     StaleExternalLabels(Error),
     /// A series came behind one that it belongs before, when others had been handed out already.
     Unsorted(Error),
+    /// A chunk in an encoding that nobody here knows: the samples may be had all the same.
+    UnknownEncoding(Error),
     /// Anything else.
     Failed(Error),
 }
@@ -32,7 +40,10 @@ pub(in crate::downstream) enum TablesError {
 impl TablesError {
     pub(in crate::downstream) fn into_error(self) -> Error {
         match self {
-            Self::StaleExternalLabels(error) | Self::Unsorted(error) | Self::Failed(error) => error,
+            Self::StaleExternalLabels(error)
+            | Self::Unsorted(error)
+            | Self::UnknownEncoding(error)
+            | Self::Failed(error) => error,
         }
     }
 }
@@ -63,6 +74,7 @@ pub(in crate::downstream) struct RawTables {
 
 enum Source {
     Chunks { body: AnswerBody, decoder: Box<ChunkStreamDecoder<ClientLabels>>, bytes_of_turn: usize },
+    Samples { body: AnswerBody, window: TimeWindow, labels: ClientLabels },
     Ended,
 }
 
@@ -70,7 +82,7 @@ impl RawTables {
     /// The tables of an answer to `query`. Fails on a matcher whose pattern RE2 refuses.
     pub(super) fn try_new(
         address: &TargetUrl,
-        answer: OpenAnswer,
+        (form, answer): (AnswerForm, OpenAnswer),
         query: &RawQuery,
         external: &ExternalLabels,
         context: &QueryContext,
@@ -78,8 +90,13 @@ impl RawTables {
         let window = TimeWindow { start: query.start, end: query.end };
         let labels = ClientLabels::try_new(external.clone(), &query.matchers)?;
         let body = answer.body;
-        let decoder = Box::new(ChunkStreamDecoder::new(window, labels, limits()));
-        let source = Source::Chunks { body, decoder, bytes_of_turn: 0 };
+        let source = match form {
+            AnswerForm::Chunks => {
+                let decoder = Box::new(ChunkStreamDecoder::new(window, labels, limits()));
+                Source::Chunks { body, decoder, bytes_of_turn: 0 }
+            }
+            AnswerForm::Samples => Source::Samples { body, window, labels },
+        };
         Ok(Self {
             source,
             hand_out: HandOut::AtOnce,
@@ -128,6 +145,7 @@ impl RawTables {
     async fn read_on(&mut self) -> Result<(), TablesError> {
         match std::mem::replace(&mut self.source, Source::Ended) {
             Source::Ended => Ok(()),
+            Source::Samples { body, window, labels } => self.read_samples(body, window, labels).await,
             Source::Chunks { mut body, mut decoder, mut bytes_of_turn } => match body.next_piece().await? {
                 Some(piece) => {
                     let samples = decoder.feed(&piece).map_err(|error| why(error, decoder.filter()))?;
@@ -150,6 +168,26 @@ impl RawTables {
                 }
             },
         }
+    }
+
+    /// All samples in one message, which makes no promise of an order.
+    async fn read_samples(
+        &mut self,
+        body: AnswerBody,
+        window: TimeWindow,
+        mut labels: ClientLabels,
+    ) -> Result<(), TablesError> {
+        let block = body.read_whole(SAMPLES_BODY_BYTES_MAX).await?;
+        // Unpacked it is several times as large, and beside it stand the tables.
+        let _held = self.context.hold(0, block.len().saturating_mul(SNAPPY_RATIO))?;
+        let limits = ReadSamplesLimits { series: limits(), ..ReadSamplesLimits::default() };
+        let tables = decode_read_samples(&block, window, &mut labels, limits).map_err(|error| why(error, &labels))?;
+        for table in &tables {
+            self.count(TableSize::of(table).samples)?;
+        }
+        self.push_ready(tables)?;
+        self.hand_out = HandOut::Sorted;
+        self.end()
     }
 
     fn count(&mut self, samples: usize) -> Result<(), TablesError> {
@@ -220,9 +258,11 @@ impl From<Error> for TablesError {
 }
 
 fn why(error: DecodeError, labels: &ClientLabels) -> TablesError {
+    let is_unknown_encoding = error.is_unknown_encoding();
     let error = bad_answer(error);
     match labels.stale_external_labels() {
         Some(_) => TablesError::StaleExternalLabels(error),
+        None if is_unknown_encoding => TablesError::UnknownEncoding(error),
         None => TablesError::Failed(error),
     }
 }
