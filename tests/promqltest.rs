@@ -104,6 +104,12 @@ async fn cases_pass_in_front_of_servers_as_far_as_the_way_can_carry_them() {
     let own = test_files(Path::new("tests/promqltest"));
     for way in WAYS {
         for (files, options) in [(&handed, RunOptions::default()), (&own, default_server())] {
+            // Our own cases write down every reset hint and every place of a note. Groups that look back each by itself do not
+            // know what stood between two histograms, and a note of a server has no place in the client's query.
+            let is_whole = way.layout != Layout::TimeSplit && way.mode == EvaluationMode::Exact;
+            if std::ptr::eq(files, &own) && !is_whole {
+                continue;
+            }
             let report = run_files(files, &RunOptions { reruns: false, way, ..options }).await;
             assert_eq!(report.counts().failed, 0, "{way}:\n{report}");
         }

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use arrow::record_batch::RecordBatch;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
@@ -20,8 +21,8 @@ use crate::downstream::prometheus_proto::{LabelMatcher, Query, ReadRequest};
 use crate::encode::{EncodedChunk, encode_row_chunks, write_series_frames};
 use crate::error::Error;
 use crate::model::{
-    EncodedLabels, Labels, LabelsBuilder, LabelsRef, MatchOp, Matcher, QueryContext, SamplesTable, SelectForm,
-    SelectRequest, TimestampMs,
+    CounterResetHint, EncodedLabels, Labels, LabelsBuilder, LabelsRef, MatchOp, Matcher, NativeHistogram, QueryContext,
+    SamplesTable, SamplesTableBuilder, SelectForm, SelectRequest, TimedHistogram, TimestampMs,
 };
 use crate::scan::{ScanRequest, SeriesSource};
 use crate::testing::MemoryStore;
@@ -122,6 +123,7 @@ impl ReadHandler {
         for (index, query) in request.queries.iter().enumerate() {
             let (from, to) = window(query);
             for batch in self.select(query, i64::MIN, i64::MAX).await? {
+                let batch = with_chunk_begins(&batch)?;
                 let table = SamplesTable::try_new(&batch)?;
                 for row in 0..table.row_count() {
                     let mut chunks = encode_row_chunks(&table, row, self.options.chunk_samples)?;
@@ -154,12 +156,7 @@ impl ReadHandler {
     }
 
     /// Samples with `start < t ≤ end`, sorted by the labels that are stored.
-    async fn select(
-        &self,
-        query: &Query,
-        start: i64,
-        end: i64,
-    ) -> Result<Vec<arrow::record_batch::RecordBatch>, Error> {
+    async fn select(&self, query: &Query, start: i64, end: i64) -> Result<Vec<RecordBatch>, Error> {
         let matchers = query.matchers.iter().map(|matcher| self.stored_matcher(matcher)).collect::<Result<_, _>>()?;
         let form = SelectForm::Samples { start: TimestampMs(start), end: TimestampMs(end) };
         let scan = ScanRequest::of_all(SelectRequest { matchers, form }, SampleTimes::Needed);
@@ -190,6 +187,34 @@ impl ReadHandler {
         }
         all.finish().encode()
     }
+}
+
+/// The store says `unknown` of a histogram where it has begun a chunk with it, and there the encoder is to begin one too: it
+/// does so at a reset, and every first histogram of a chunk is read back as `unknown`.
+fn with_chunk_begins(batch: &RecordBatch) -> Result<RecordBatch, Error> {
+    let table = SamplesTable::try_new(batch)?;
+    let mut builder = SamplesTableBuilder::default();
+    for row in 0..table.row_count() {
+        let (times, values) = table.series(row);
+        let starts = table.start_times(row);
+        for (at, (time, value)) in times.iter().zip(values).enumerate() {
+            builder.push_started_sample(*time, starts.map_or(0, |starts| starts[at]), *value);
+        }
+        let histograms = if table.histograms().row_len(row) > 0 { table.histograms().row(row)? } else { Vec::new() };
+        for TimedHistogram { at, start_time, histogram } in histograms {
+            let begins = histogram.counter_reset_hint == CounterResetHint::Unknown && !histogram.is_stale_marker();
+            let histogram = match begins {
+                true => {
+                    let counter_reset_hint = CounterResetHint::Reset;
+                    Arc::new(NativeHistogram { counter_reset_hint, ..Arc::unwrap_or_clone(histogram) })
+                }
+                false => histogram,
+            };
+            builder.push_histogram(at, start_time, histogram);
+        }
+        builder.finish_series(table.labels(row).as_bytes());
+    }
+    Ok(builder.finish())
 }
 
 /// The times that are read, both inclusive: those of the hints where there are any.
