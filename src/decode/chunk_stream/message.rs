@@ -4,12 +4,11 @@ use super::super::error::{DecodeError, KNOWN_ENCODING};
 use super::super::protobuf::MessageReader;
 use crate::model::ChunkEncoding;
 
+/// Takes a `ChunkedSeries` and its place in the body.
+type TakeSeries<'a> = &'a mut dyn FnMut(&[u8], u64) -> Result<(), DecodeError>;
+
 /// Hands each `ChunkedSeries` and its place in the body to `take`.
-pub(super) fn read_response(
-    message: &[u8],
-    offset: u64,
-    take: &mut dyn FnMut(&[u8], u64) -> Result<(), DecodeError>,
-) -> Result<(), DecodeError> {
+pub(super) fn read_response(message: &[u8], offset: u64, take: TakeSeries<'_>) -> Result<(), DecodeError> {
     let mut fields = MessageReader::new(message, offset);
     while let Some(field) = fields.next()? {
         match field.number {
