@@ -27,6 +27,11 @@ use crate::model::{
     SelectForm, StepsTable, StepsTableBuilder, steps_schema, values_column,
 };
 
+/// A time and a value each: a mebibyte.
+const BATCH_CELLS: usize = 64 * 1024;
+const BATCH_ROWS_MAX: usize = 8_192;
+const USUAL_SCRAPE_INTERVAL_MS: i64 = 15_000;
+
 /// Across groups a sample is the same only at the very same time.
 const ACROSS_GROUPS: MergePolicy = MergePolicy { anti_affinity_ms: 0, dynamic: false, prefer_max: false };
 
@@ -95,9 +100,10 @@ impl ExecutionPlan for UniteSeriesExec {
     }
 
     fn execute(&self, _partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let input = self.input.execute(0, context)?;
         let schema = self.schema();
         let column = self.column;
+        let context = if self.may_repeat { with_batch_rows(&context, rows_of_a_batch(&self.form)) } else { context };
+        let input = self.input.execute(0, context)?;
         if !self.may_repeat {
             let batches = input.map(move |batch| finish(&batch?, column));
             return Ok(Box::pin(RecordBatchStreamAdapter::new(schema, batches)));
@@ -127,6 +133,32 @@ impl ExecutionPlan for UniteSeriesExec {
             });
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, united)))
     }
+}
+
+/// How many rows of a form are about a mebibyte, as far as that can be told before they come: of raw samples, if they are
+/// [`USUAL_SCRAPE_INTERVAL_MS`] apart.
+fn rows_of_a_batch(form: &SelectForm) -> usize {
+    let cells = match form {
+        SelectForm::Samples { start, end } => (*end - *start).0 / USUAL_SCRAPE_INTERVAL_MS,
+        SelectForm::Steps { grid, .. } => i64::try_from(grid.step_count()).unwrap_or(i64::MAX),
+    };
+    let cells = usize::try_from(cells).unwrap_or(0).max(1);
+    (BATCH_CELLS / cells).clamp(1, BATCH_ROWS_MAX)
+}
+
+/// The context with another size of batches: the merge below collects so many rows before it hands them on, and those of a
+/// scan can be far longer than those of the result.
+fn with_batch_rows(context: &TaskContext, rows: usize) -> Arc<TaskContext> {
+    Arc::new(TaskContext::new(
+        context.task_id(),
+        context.session_id(),
+        context.session_config().clone().with_batch_size(rows),
+        context.scalar_functions().clone(),
+        context.higher_order_functions().clone(),
+        context.aggregate_functions().clone(),
+        context.window_functions().clone(),
+        context.runtime_env(),
+    ))
 }
 
 fn internal(text: &str) -> DataFusionError {

@@ -188,7 +188,7 @@ fn question(pushed: &[Pushed], request: &EvaluateRequest, mode: EvaluationMode) 
     }
     let (after, until) = request.reads;
     let (start, end) = (Some(after), Some(until.max(TimestampMs(after.0.saturating_add(1)))));
-    let hidden = (!selectors.is_empty()).then(|| MetadataRequest { selectors, start, end, limit: Some(1) });
+    let hidden = (!selectors.is_empty()).then_some(MetadataRequest { selectors, start, end, limit: Some(1) });
     Question {
         expressions: pushed.iter().map(|pushed| pushed.expr.to_string()).collect(),
         grid: request.grid,

@@ -32,7 +32,7 @@ use crate::merge::{MergePolicy, ReadyTables, ReplicaTables, StreamMerge, TableFo
 use crate::model::{Held, QueryContext, SelectForm, SelectRequest, SeriesStream, held_tables, hold_tables};
 
 /// So many tables of a replica may wait to be merged; it is not read further ahead. A table is about a mebibyte.
-const TABLES_AHEAD: usize = 4;
+const TABLES_AHEAD: usize = 2;
 
 /// One bucket to be asked for a selector.
 #[derive(Debug)]

@@ -157,7 +157,7 @@ async fn send_chunks(sender: mpsc::Sender<Chunk>, begun: [Bytes; 2], rest: Count
 }
 
 fn print_stats(result: &QueryResult, timings: Timings, wanted: WantedStats) -> Result<Box<RawValue>, Error> {
-    let targets = (wanted == WantedStats::WithTargets).then(|| result.targets.as_slice());
+    let targets = (wanted == WantedStats::WithTargets).then_some(result.targets.as_slice());
     to_raw_value(&QueryStats::new(result, timings, targets))
         .map_err(|error| Error::internal(format!("cannot print the statistics: {error}")))
 }
