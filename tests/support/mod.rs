@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test needs a part of it")]
 
+pub mod python;
+
 use std::collections::HashMap;
 use std::io::Write;
 use std::net::SocketAddr;
