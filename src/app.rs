@@ -277,7 +277,12 @@ fn engine_of(config: &Config, options: &EngineOptions, metrics: &Metrics) -> Res
 }
 
 fn status_of(config: &Config) -> ConfigStatus {
-    ConfigStatus { yaml: config.to_yaml_redacted(), last_load_succeeded: true, loaded_at: SystemTime::now() }
+    ConfigStatus {
+        yaml: config.to_yaml_redacted(),
+        external_labels: config.global.external_labels.clone(),
+        last_load_succeeded: true,
+        loaded_at: SystemTime::now(),
+    }
 }
 
 fn api_options(

@@ -147,7 +147,9 @@ fn server(name: &str) -> Router {
     }
     let state = ApiState::new(QueryEngine::new(Arc::new(source()), engine), options);
     let loaded_at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_435_781_430);
-    state.set_config(ConfigStatus { yaml: "global: {}\n".to_owned(), last_load_succeeded: true, loaded_at });
+    let yaml = "global: {}\n".to_owned();
+    let external_labels = Labels::from_pairs([("instance", "gateway"), ("region", "eu")]);
+    state.set_config(ConfigStatus { yaml, external_labels, last_load_succeeded: true, loaded_at });
     state.set_ready(name != "stopping");
     router(state)
 }

@@ -84,7 +84,9 @@ impl Demo {
         let api = ApiOptions { cpu: options.cpu.clone(), examples: example_links(now), ..ApiOptions::default() };
         let state = ApiState::new(engine, api);
         let yaml = config.to_yaml_redacted();
-        state.set_config(ConfigStatus { yaml, last_load_succeeded: true, loaded_at: SystemTime::now() });
+        let external_labels = config.global.external_labels.clone();
+        let loaded_at = SystemTime::now();
+        state.set_config(ConfigStatus { yaml, external_labels, last_load_succeeded: true, loaded_at });
 
         let http = bind(&options.bind_addr).await?;
         let address = http.local_addr().map_err(|error| error.to_string())?;

@@ -183,7 +183,9 @@ impl FakePrometheus {
         let behaviour = Arc::<Behaviour>::default();
         let state = ApiState::new(engine, api);
         let yaml = config_yaml(&options.external_labels);
-        state.set_config(ConfigStatus { yaml, last_load_succeeded: true, loaded_at: SystemTime::now() });
+        let external_labels = options.external_labels.clone();
+        let loaded_at = SystemTime::now();
+        state.set_config(ConfigStatus { yaml, external_labels, last_load_succeeded: true, loaded_at });
         let routes = own_routes(&store, &options).fallback_service(router(state));
         let routes = routes.layer(from_fn_with_state(Arc::clone(&behaviour), misbehave));
         let task = tokio::spawn(serve(listener, routes, ListenOptions::default(), CancellationToken::new()));

@@ -10,6 +10,7 @@ use axum::http::HeaderName;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::cors::CorsOrigin;
+use crate::model::Labels;
 use crate::query::QueryEngine;
 use crate::runtime::CpuPool;
 use crate::telemetry::{AccessLog, Metrics};
@@ -28,6 +29,8 @@ pub enum LifecycleRequest {
 pub struct ConfigStatus {
     /// The whole config with its defaults, secrets masked; empty where there is no config file.
     pub yaml: String,
+    /// `global.external_labels`: who this gateway is, for those who collect from several.
+    pub external_labels: Labels,
     /// Did the last load succeed? If not, the one before still runs.
     pub last_load_succeeded: bool,
     /// When the running configuration was loaded.
@@ -103,7 +106,12 @@ impl ApiState {
     /// A server that is ready to answer from `engine`.
     pub fn new(engine: QueryEngine, options: ApiOptions) -> Self {
         let now = SystemTime::now();
-        let config = ConfigStatus { yaml: String::new(), last_load_succeeded: true, loaded_at: now };
+        let config = ConfigStatus {
+            yaml: String::new(),
+            external_labels: Labels::default(),
+            last_load_succeeded: true,
+            loaded_at: now,
+        };
         let query_slots =
             options.queries_max.map(|most| Arc::new(Semaphore::new(most.clamp(1, Semaphore::MAX_PERMITS))));
         options.metrics.queries_limited(options.queries_max);
