@@ -103,7 +103,7 @@ impl Collected {
 }
 
 /// The rows that have a sample, where not all have.
-fn without_empty_rows(batch: &RecordBatch) -> Result<Option<RecordBatch>, Error> {
+pub fn without_empty_rows(batch: &RecordBatch) -> Result<Option<RecordBatch>, Error> {
     let table = StepsTable::try_new(batch)?;
     if (0..table.row_count()).all(|row| table.has_step(row)) {
         return Ok(None);
@@ -143,7 +143,8 @@ fn refuse_duplicates(batches: &[RecordBatch]) -> Result<(), Error> {
     Ok(())
 }
 
-fn samples_in_window(batches: &[RecordBatch], start: TimestampMs, end: TimestampMs) -> Result<RecordBatch, Error> {
+/// Samples in `start < t ≤ end` without stale markers, sorted by labels; series without samples are dropped.
+pub fn samples_in_window(batches: &[RecordBatch], start: TimestampMs, end: TimestampMs) -> Result<RecordBatch, Error> {
     let mut rows: Vec<(Vec<u8>, usize, usize)> = Vec::new();
     for (index, batch) in batches.iter().enumerate() {
         let table = SamplesTable::try_new(batch)?;

@@ -64,6 +64,20 @@ impl Default for EngineOptions {
     }
 }
 
+/// When a query is evaluated.
+#[derive(Copy, Clone, Debug)]
+pub enum QueryTimes {
+    /// At one time.
+    Instant(TimestampMs),
+    /// At every step of a grid.
+    Range {
+        /// The steps.
+        grid: StepGrid,
+        /// What `end()` and `range()` mean; it need not lie on the grid.
+        end: TimestampMs,
+    },
+}
+
 /// What one request may change.
 #[derive(Clone, Debug, Default)]
 pub struct QueryOptions {
@@ -151,12 +165,12 @@ impl QueryEngine {
 
     /// Evaluates at one time.
     pub async fn instant(&self, query: &str, time: TimestampMs, options: &QueryOptions) -> Result<QueryResult, Error> {
-        self.run(query, Evaluation::Instant(time), options).await
+        self.run(query, QueryTimes::Instant(time), options).await
     }
 
     /// Evaluates at every step of a grid.
     pub async fn range(&self, query: &str, grid: StepGrid, options: &QueryOptions) -> Result<QueryResult, Error> {
-        self.run(query, Evaluation::Range(grid, grid.last()), options).await
+        self.run(query, QueryTimes::Range { grid, end: grid.last() }, options).await
     }
 
     /// Evaluates at every step of a grid whose asked end lies behind its last step; `end()` and `range()` mean the asked one.
@@ -167,15 +181,15 @@ impl QueryEngine {
         end: TimestampMs,
         options: &QueryOptions,
     ) -> Result<QueryResult, Error> {
-        self.run(query, Evaluation::Range(grid, end), options).await
+        self.run(query, QueryTimes::Range { grid, end }, options).await
     }
 
     /// The plan of a query as text: logical, then physical. Nothing is fetched.
     pub async fn explain(&self, query: &str, grid: StepGrid, options: &QueryOptions) -> Result<String, Error> {
         let context = self.context(options);
         let evaluation = match grid.step_count() {
-            1 => Evaluation::Instant(grid.start()),
-            _ => Evaluation::Range(grid, grid.last()),
+            1 => QueryTimes::Instant(grid.start()),
+            _ => QueryTimes::Range { grid, end: grid.last() },
         };
         let planned = self.plan(query, evaluation, options, &context)?;
         let logical = match &planned.value {
@@ -197,17 +211,17 @@ impl QueryEngine {
         Ok(text)
     }
 
-    fn plan(
+    pub(super) fn plan(
         &self,
         query: &str,
-        evaluation: Evaluation,
+        evaluation: QueryTimes,
         options: &QueryOptions,
         context: &QueryContext,
     ) -> Result<PlannedQuery, Error> {
         let expr = parse(query, &self.options.features).map_err(|error| Error::bad_data(error.render(query)))?;
         let (grid, end, instant) = match evaluation {
-            Evaluation::Instant(time) => (StepGrid::instant(time), time, true),
-            Evaluation::Range(grid, end) => (grid, end, false),
+            QueryTimes::Instant(time) => (StepGrid::instant(time), time, true),
+            QueryTimes::Range { grid, end } => (grid, end, false),
         };
         if !instant && !matches!(expr.value_type(), ValueType::Vector | ValueType::Scalar) {
             let found = expr.value_type().documented_name();
@@ -229,7 +243,7 @@ impl QueryEngine {
         plan_query(&expr, plan_options, &self.source, context)
     }
 
-    async fn run(&self, query: &str, evaluation: Evaluation, options: &QueryOptions) -> Result<QueryResult, Error> {
+    async fn run(&self, query: &str, evaluation: QueryTimes, options: &QueryOptions) -> Result<QueryResult, Error> {
         let context = self.context(options);
         let result = self.run_in(query, evaluation, options, &context).await;
         let is_over = result.is_ok() || !context.stream_order.is_broken();
@@ -246,14 +260,14 @@ impl QueryEngine {
     async fn run_in(
         &self,
         query: &str,
-        evaluation: Evaluation,
+        evaluation: QueryTimes,
         options: &QueryOptions,
         context: &QueryContext,
     ) -> Result<QueryResult, Error> {
         let began = Instant::now();
         let planned = self.plan(query, evaluation, options, context)?;
         let preparation = began.elapsed();
-        let work = self.execute(planned, matches!(evaluation, Evaluation::Instant(_)), context);
+        let work = self.execute(planned, matches!(evaluation, QueryTimes::Instant(_)), context);
         let (value, held, timings) = match context.deadline {
             None => work.await?,
             Some(deadline) => tokio::time::timeout_at(deadline.into(), work)
@@ -302,7 +316,7 @@ impl QueryEngine {
     /// Everything that comes before the first request to a server: parses, checks and plans. Tells how many operators there are.
     pub async fn prepare(&self, query: &str, grid: StepGrid, options: &QueryOptions) -> Result<usize, Error> {
         let context = self.context(options);
-        let planned = self.plan(query, Evaluation::Range(grid, grid.last()), options, &context)?;
+        let planned = self.plan(query, QueryTimes::Range { grid, end: grid.last() }, options, &context)?;
         match &planned.value {
             PlannedValue::String(_) => Ok(0),
             PlannedValue::Scalar(plan) | PlannedValue::Vector(plan) | PlannedValue::Samples { plan, .. } => {
@@ -311,13 +325,18 @@ impl QueryEngine {
         }
     }
 
-    async fn physical_plan(
+    /// The session of one query whose rows have `step_count` cells.
+    pub(super) fn session(&self, step_count: usize, context: &QueryContext) -> SessionState {
+        session_state(step_count, &self.runtime, context.budget(), self.options.rules)
+    }
+
+    pub(super) async fn physical_plan(
         &self,
         logical: &LogicalPlan,
         grid: StepGrid,
         context: &QueryContext,
     ) -> Result<(Arc<dyn ExecutionPlan>, SessionState), Error> {
-        let state = session_state(grid.step_count(), &self.runtime, context.budget(), self.options.rules);
+        let state = self.session(grid.step_count(), context);
         let physical = physical_planner().create_physical_plan(logical, &state).await.map_err(query_error)?;
         Ok((physical, state))
     }
@@ -342,13 +361,4 @@ fn note(context: &QueryContext, options: &QueryOptions) {
 
 fn count_operators(plan: &Arc<dyn ExecutionPlan>) -> usize {
     1 + plan.children().into_iter().map(count_operators).sum::<usize>()
-}
-
-/// When a query is evaluated.
-#[derive(Copy, Clone, Debug)]
-enum Evaluation {
-    /// At one time.
-    Instant(TimestampMs),
-    /// On a grid; the asked end need not lie on it.
-    Range(StepGrid, TimestampMs),
 }

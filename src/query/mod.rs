@@ -4,6 +4,8 @@ mod collect;
 mod engine;
 mod limits;
 mod session;
+mod stream;
 
-pub use engine::{EngineOptions, QueryEngine, QueryOptions, QueryResult, QueryTimings};
+pub use engine::{EngineOptions, QueryEngine, QueryOptions, QueryResult, QueryTimes, QueryTimings};
 pub use session::Rules;
+pub use stream::{CountedTables, QueryStream, StreamedValue};

@@ -74,7 +74,9 @@ impl DownstreamExec {
         }
         let sample_times = match self.column {
             SeriesColumn::Values => SampleTimes::StepTimes,
-            SeriesColumn::SampleTimes | SeriesColumn::ValuesAndTimes => SampleTimes::Needed,
+            SeriesColumn::SampleTimes | SeriesColumn::ValuesAndTimes | SeriesColumn::WithStaleMarkers => {
+                SampleTimes::Needed
+            }
         };
         let parts = execution.session_config().get_extension::<ScannedParts>().map(|parts| Arc::clone(&parts.0));
         let scan = ScanRequest { select: self.request.clone(), sample_times, parts };

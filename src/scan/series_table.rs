@@ -29,6 +29,8 @@ pub enum SeriesColumn {
     SampleTimes,
     /// Both: a timed steps table.
     ValuesAndTimes,
+    /// Both, and stale markers as the cells that they are: for whoever looks back further than this source.
+    WithStaleMarkers,
 }
 
 impl SeriesColumn {
@@ -36,7 +38,9 @@ impl SeriesColumn {
     pub fn schema(self, form: &SelectForm) -> SchemaRef {
         match (form, self) {
             (SelectForm::Samples { .. }, _) => samples_schema(),
-            (SelectForm::Steps { grid, .. }, Self::ValuesAndTimes) => timed_steps_schema(grid.step_count()),
+            (SelectForm::Steps { grid, .. }, Self::ValuesAndTimes | Self::WithStaleMarkers) => {
+                timed_steps_schema(grid.step_count())
+            }
             (SelectForm::Steps { grid, .. }, Self::Values | Self::SampleTimes) => steps_schema(grid.step_count()),
         }
     }

@@ -171,6 +171,9 @@ fn external(error: Error) -> DataFusionError {
 
 /// United rows as they are read.
 fn finish(batch: &RecordBatch, column: SeriesColumn) -> Result<RecordBatch> {
+    if column == SeriesColumn::WithStaleMarkers {
+        return Ok(batch.clone());
+    }
     without_stale_markers(batch).and_then(|batch| project(&batch, column)).map_err(external)
 }
 
@@ -311,7 +314,7 @@ fn project(batch: &RecordBatch, column: SeriesColumn) -> std::result::Result<Rec
     let missing = || Error::internal("a steps scan has no column of cells");
     let labels = Arc::clone(batch.column_by_name(COLUMN_LABELS).ok_or_else(missing)?);
     let cells = match column {
-        SeriesColumn::Values | SeriesColumn::ValuesAndTimes => {
+        SeriesColumn::Values | SeriesColumn::ValuesAndTimes | SeriesColumn::WithStaleMarkers => {
             Arc::clone(batch.column_by_name(COLUMN_VALUES).ok_or_else(missing)?)
         }
         SeriesColumn::SampleTimes => {

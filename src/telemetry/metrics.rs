@@ -4,6 +4,7 @@
 //! keep working.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -185,9 +186,9 @@ impl Metrics {
     }
 
     /// Counts a query of a kind (`instant`, `range`) from now until the timer is finished or dropped.
-    pub fn query_started(&self, kind: &'static str) -> QueryTimer<'_> {
+    pub fn query_started(self: &Arc<Self>, kind: &'static str) -> QueryTimer {
         self.queries_running.inc();
-        QueryTimer { metrics: self, kind, started: Instant::now(), outcome: "canceled" }
+        QueryTimer { metrics: Arc::clone(self), kind, started: Instant::now(), outcome: "canceled" }
     }
 
     /// At most so many queries run at a time; `None` is no limit.
@@ -268,14 +269,14 @@ impl Collector for QueryMemory {
 
 /// Counts one query. Dropped without [`QueryTimer::finish`], the query was canceled.
 #[derive(Debug)]
-pub struct QueryTimer<'a> {
-    metrics: &'a Metrics,
+pub struct QueryTimer {
+    metrics: Arc<Metrics>,
     kind: &'static str,
     started: Instant,
     outcome: &'static str,
 }
 
-impl QueryTimer<'_> {
+impl QueryTimer {
     /// Ends it with `success`, or with the type of the error.
     pub fn finish(mut self, outcome: &'static str, samples_loaded: u64) {
         self.outcome = outcome;
@@ -283,11 +284,12 @@ impl QueryTimer<'_> {
     }
 }
 
-impl Drop for QueryTimer<'_> {
+impl Drop for QueryTimer {
     fn drop(&mut self) {
         let Self { metrics, kind, started, outcome } = self;
         metrics.queries_running.dec();
-        metrics.query_seconds.get_or_create(&KindOutcome { kind, outcome }).observe(started.elapsed().as_secs_f64());
+        let seconds = started.elapsed().as_secs_f64();
+        metrics.query_seconds.get_or_create(&KindOutcome { kind, outcome }).observe(seconds);
     }
 }
 
@@ -301,7 +303,7 @@ mod tests {
 
     #[test]
     fn what_happened_is_on_the_page() {
-        let metrics = Metrics::default().with_query_memory(|| 7, 1 << 30);
+        let metrics = Arc::new(Metrics::default().with_query_memory(|| 7, 1 << 30));
         metrics.queries_limited(Some(20));
         metrics.query_queued(Duration::from_millis(30));
         metrics.query_evaluated(Duration::from_millis(3));

@@ -18,4 +18,6 @@ pub(in crate::serve) use params::RANGE_INTERVALS_MAX;
 pub(in crate::serve) use respond::Notes;
 pub use router::{check_paths, router};
 pub use state::{ApiOptions, ApiState, ConfigStatus, LifecycleRequest};
-pub(in crate::serve) use v1::evaluation::{Evaluation, Timings, evaluate, now, proxied_headers, within_deadline};
+pub(in crate::serve) use v1::evaluation::{
+    Admitted, Evaluation, Timings, admit, evaluate, now, proxied_headers, within_deadline,
+};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use axum::http::HeaderMap;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::error::{Error, ErrorKind};
 use crate::model::{DurationMs, EvaluationMode, TimestampMs};
@@ -12,6 +13,7 @@ use crate::query::{QueryEngine, QueryOptions, QueryResult};
 use crate::runtime::CpuTask;
 use crate::serve::http::params::{Form, in_parameter, parse_duration_ns};
 use crate::serve::http::state::ApiState;
+use crate::telemetry::{Metrics, QueryTimer};
 
 /// The engine ends a query at its deadline by itself and can say where it was. Only if it has not done so after this
 /// long, a computation that never pauses, the task is given up from outside.
@@ -89,8 +91,69 @@ pub(in crate::serve) struct Evaluation<F> {
     pub(in crate::serve) start: F,
 }
 
+/// A query that may run: it has its slot, and is counted until it is dropped (then it was canceled) or ended.
+pub(in crate::serve) struct Admitted {
+    /// Evaluates it, whatever is reloaded meanwhile.
+    pub(in crate::serve) engine: Arc<QueryEngine>,
+    /// How long it may take from when it was asked.
+    pub(in crate::serve) timeout: Duration,
+    asked_at: Instant,
+    metrics: Arc<Metrics>,
+    timer: QueryTimer,
+    slot: Option<OwnedSemaphorePermit>,
+}
+
+/// Waits for a slot. Slots are given in the order in which they were asked for; the wait counts against the timeout. `kind` is
+/// for the metrics. Dropping the future takes the query out of the queue.
+pub(in crate::serve) async fn admit(
+    state: &ApiState,
+    kind: &'static str,
+    timeout: Option<Duration>,
+) -> Result<Admitted, Error> {
+    let asked_at = Instant::now();
+    let metrics = Arc::clone(&state.options().metrics);
+    let timer = metrics.query_started(kind);
+    let engine = state.engine();
+    let most = engine.options().timeout;
+    let timeout = timeout.map_or(most, |asked| asked.min(most));
+    match slot(state, timeout).await {
+        Ok(slot) => Ok(Admitted { engine, timeout, asked_at, metrics, timer, slot }),
+        Err(error) => {
+            timer.finish(error.kind().api_type(), 0);
+            Err(error)
+        }
+    }
+}
+
+async fn slot(state: &ApiState, timeout: Duration) -> Result<Option<OwnedSemaphorePermit>, Error> {
+    let in_queue = || Error::new(ErrorKind::Timeout, "query timed out in query queue");
+    if timeout.is_zero() {
+        return Err(in_queue());
+    }
+    let Some(slots) = state.query_slots() else { return Ok(None) };
+    let slot = tokio::time::timeout(timeout, slots.acquire_owned()).await.map_err(|_| in_queue())?;
+    slot.map(Some).map_err(|_| Error::internal("the queue of queries is closed"))
+}
+
+impl Admitted {
+    /// It has a thread now. Tells how long that took.
+    pub(in crate::serve) fn begins(&self) -> Duration {
+        let queued = self.asked_at.elapsed();
+        self.metrics.query_queued(queued);
+        queued
+    }
+
+    /// It is over: with so many samples read, or an error. Gives the slot back.
+    pub(in crate::serve) fn ends(self, outcome: Result<u64, &Error>) {
+        match outcome {
+            Ok(samples_loaded) => self.timer.finish("success", samples_loaded),
+            Err(error) => self.timer.finish(error.kind().api_type(), 0),
+        }
+    }
+}
+
 /// Waits for a slot, evaluates on the cpu pool, then runs `finish` there, too. Dropping the future aborts the query, or takes
-/// it out of the queue. Slots are given in the order in which they were asked for; the wait counts against the timeout.
+/// it out of the queue.
 ///
 /// Errors about the query text are said to be about parameter `query`, as Prometheus says it.
 pub(in crate::serve) async fn evaluate<F, Fut, T>(
@@ -103,45 +166,11 @@ where
     Fut: Future<Output = Result<QueryResult, Error>> + Send + 'static,
     T: Send + 'static,
 {
-    let metrics = Arc::clone(&state.options().metrics);
-    let timer = metrics.query_started(evaluation.kind);
-    let ended = evaluate_untimed(state, evaluation, finish).await;
-    match &ended {
-        Ok((_, samples_loaded)) => timer.finish("success", *samples_loaded),
-        Err(error) => timer.finish(error.kind().api_type(), 0),
-    }
-    ended.map(|(value, _)| value)
-}
-
-async fn evaluate_untimed<F, Fut, T>(
-    state: &ApiState,
-    evaluation: Evaluation<F>,
-    finish: impl FnOnce(QueryResult, Timings) -> T + Send + 'static,
-) -> Result<(T, u64), Error>
-where
-    F: FnOnce(Arc<QueryEngine>) -> Fut + Send + 'static,
-    Fut: Future<Output = Result<QueryResult, Error>> + Send + 'static,
-    T: Send + 'static,
-{
-    let asked_at = Instant::now();
-    let engine = state.engine();
-    let most = engine.options().timeout;
-    let timeout = evaluation.timeout.map_or(most, |asked| asked.min(most));
-    let in_queue = || Error::new(ErrorKind::Timeout, "query timed out in query queue");
-    if timeout.is_zero() {
-        return Err(in_queue());
-    }
-    let slot = match state.query_slots() {
-        None => None,
-        Some(slots) => Some(
-            tokio::time::timeout(timeout, slots.acquire_owned())
-                .await
-                .map_err(|_| in_queue())?
-                .map_err(|_| Error::internal("the queue of queries is closed"))?,
-        ),
-    };
+    let mut admitted = admit(state, evaluation.kind, evaluation.timeout).await?;
+    let timeout = admitted.timeout.saturating_sub(admitted.asked_at.elapsed());
+    let (asked_at, metrics) = (admitted.asked_at, Arc::clone(&admitted.metrics));
+    let (engine, slot) = (Arc::clone(&admitted.engine), admitted.slot.take());
     let start = evaluation.start;
-    let metrics = Arc::clone(&state.options().metrics);
     let task = state.cpu().spawn(async move {
         let started_at = Instant::now();
         metrics.query_queued(started_at - asked_at);
@@ -157,5 +186,7 @@ where
         drop(slot);
         Ok((finished, samples_loaded))
     });
-    within_deadline(timeout.saturating_sub(asked_at.elapsed()), task).await
+    let ended = within_deadline(timeout, task).await;
+    admitted.ends(ended.as_ref().map(|(_, samples_loaded)| *samples_loaded));
+    ended.map(|(value, _)| value)
 }
