@@ -20,6 +20,7 @@ use datafusion::physical_plan::{
 use futures::StreamExt;
 
 use super::SeriesColumn;
+use super::task_config::with_config;
 use crate::error::Error;
 use crate::merge::{MergePolicy, StartedSamples, StepCell, is_mixed_row, merge_samples, merge_steps, mixed_cells};
 use crate::model::{
@@ -102,7 +103,13 @@ impl ExecutionPlan for UniteSeriesExec {
     fn execute(&self, _partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let schema = self.schema();
         let column = self.column;
-        let context = if self.may_repeat { with_batch_rows(&context, rows_of_a_batch(&self.form)) } else { context };
+        let context = if self.may_repeat {
+            // The merge below collects so many rows before it hands them on, and those of a scan can be far longer than those
+            // of the result.
+            with_config(&context, |config| config.with_batch_size(rows_of_a_batch(&self.form)))
+        } else {
+            context
+        };
         let input = self.input.execute(0, context)?;
         if !self.may_repeat {
             let batches = input.map(move |batch| finish(&batch?, column));
@@ -144,21 +151,6 @@ fn rows_of_a_batch(form: &SelectForm) -> usize {
     };
     let cells = usize::try_from(cells).unwrap_or(0).max(1);
     (BATCH_CELLS / cells).clamp(1, BATCH_ROWS_MAX)
-}
-
-/// The context with another size of batches: the merge below collects so many rows before it hands them on, and those of a
-/// scan can be far longer than those of the result.
-fn with_batch_rows(context: &TaskContext, rows: usize) -> Arc<TaskContext> {
-    Arc::new(TaskContext::new(
-        context.task_id(),
-        context.session_id(),
-        context.session_config().clone().with_batch_size(rows),
-        context.scalar_functions().clone(),
-        context.higher_order_functions().clone(),
-        context.aggregate_functions().clone(),
-        context.window_functions().clone(),
-        context.runtime_env(),
-    ))
 }
 
 fn internal(text: &str) -> DataFusionError {

@@ -139,6 +139,12 @@ impl RowFunction for RangeCall {
     }
 }
 
+/// Windows of a plain selector for EXPLAIN: their length is the lookback.
+pub(super) fn lookback_parameters(windows: &RangeWindows) -> String {
+    let RangeWindows { range_ms, first_end_ms, end_step_ms, step_count, .. } = windows;
+    format!("lookback={range_ms}ms first={first_end_ms} step={end_step_ms}ms steps={step_count}")
+}
+
 /// `align_to_steps(samples)`: a plain selector evaluated on raw samples.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct AlignToSteps {
@@ -154,11 +160,7 @@ impl RowFunction for AlignToSteps {
     }
 
     fn parameters(&self) -> String {
-        let windows = &self.windows;
-        format!(
-            "lookback={}ms first={} step={}ms steps={}",
-            windows.range_ms, windows.first_end_ms, windows.end_step_ms, windows.step_count
-        )
+        lookback_parameters(&self.windows)
     }
 
     fn return_type(&self, _argument_types: &[DataType]) -> Result<DataType, Error> {

@@ -8,7 +8,7 @@ use datafusion::logical_expr::ColumnarValue;
 
 use super::RowFunction;
 use super::columns::{CellsBuilder, samples_argument};
-use super::range::RangeCall;
+use super::range::{RangeCall, lookback_parameters};
 use crate::error::Error;
 use crate::kernels::{
     RangeWindows, StartedSamples, StepScalar, evaluate_range_function, evaluate_started_counter, remove_stale,
@@ -89,11 +89,7 @@ impl RowFunction for StartTimesToSteps {
     }
 
     fn parameters(&self) -> String {
-        let windows = &self.windows;
-        format!(
-            "lookback={}ms first={} step={}ms steps={}",
-            windows.range_ms, windows.first_end_ms, windows.end_step_ms, windows.step_count
-        )
+        lookback_parameters(&self.windows)
     }
 
     fn return_type(&self, _argument_types: &[DataType]) -> Result<DataType, Error> {

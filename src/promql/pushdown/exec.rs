@@ -20,7 +20,7 @@ use super::node::Pushdown;
 use super::recombine::Combined;
 use crate::model::{Annotation, AnnotationKind, EvaluatedBy, PartEvaluation};
 use crate::promql::functions::external;
-use crate::scan::ScannedParts;
+use crate::scan::{ScannedParts, with_config};
 use crate::servergroup::{Evaluated, ExactScope, Judgement, Verdict};
 
 /// Batches that may wait for the operator above.
@@ -67,18 +67,8 @@ impl PushdownExec {
 
     /// The plan reads nothing of parts that are not among these.
     fn execute_for(&self, parts: Vec<bool>, context: &TaskContext) -> Result<SendableRecordBatchStream> {
-        let config = context.session_config().clone().with_extension(Arc::new(ScannedParts(Arc::from(parts))));
-        let context = TaskContext::new(
-            context.task_id(),
-            context.session_id(),
-            config,
-            context.scalar_functions().clone(),
-            context.higher_order_functions().clone(),
-            context.aggregate_functions().clone(),
-            context.window_functions().clone(),
-            context.runtime_env(),
-        );
-        self.execute_exact(Arc::new(context))
+        let parts = Arc::new(ScannedParts(Arc::from(parts)));
+        self.execute_exact(with_config(context, |config| config.with_extension(parts)))
     }
 
     fn note(&self, part: &str, by: EvaluatedBy, reason: &str) {
