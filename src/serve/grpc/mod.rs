@@ -2,6 +2,8 @@
 
 mod answer;
 mod arrow_stream;
+#[expect(dead_code, reason = "the service that reads them follows")]
+mod flight;
 pub mod proto;
 mod request;
 mod service;

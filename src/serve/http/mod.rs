@@ -14,7 +14,7 @@ mod state;
 mod v1;
 
 pub use cors::CorsOrigin;
-pub(in crate::serve) use params::RANGE_INTERVALS_MAX;
+pub(in crate::serve) use params::{Form, RANGE_INTERVALS_MAX, parse_duration_ns, parse_grid, parse_time};
 pub(in crate::serve) use respond::Notes;
 pub use router::{check_paths, router};
 pub use state::{ApiOptions, ApiState, ConfigStatus, LifecycleRequest};

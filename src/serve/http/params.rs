@@ -52,6 +52,11 @@ impl Form {
         self.iter().filter(move |(own, _)| *own == name).map(|(_, value)| value)
     }
 
+    /// One more pair, behind the others.
+    pub(crate) fn push(&mut self, name: impl Into<String>, value: impl Into<String>) {
+        self.0.push((name.into(), value.into()));
+    }
+
     /// All pairs.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
@@ -98,7 +103,7 @@ pub(super) fn in_parameter(name: &str) -> impl Fn(Error) -> Error + '_ {
 }
 
 /// A required time. NaN, infinities and what does not fit into milliseconds are refused (Prometheus computes with garbage).
-pub(super) fn parse_time(text: &str) -> Result<TimestampMs, Error> {
+pub(in crate::serve) fn parse_time(text: &str) -> Result<TimestampMs, Error> {
     let refused = || Error::bad_data(format!("cannot parse {text:?} to a valid timestamp"));
     if let Ok(seconds) = text.parse::<f64>() {
         return TimestampMs::from_float_seconds(seconds).ok_or_else(refused);
@@ -129,7 +134,7 @@ pub(super) fn parse_optional_time(form: &Form, name: &str) -> Result<Option<Time
 }
 
 /// A length of time in nanoseconds, Go's resolution: a step of half a millisecond must be told from none.
-pub(super) fn parse_duration_ns(text: &str) -> Result<i64, Error> {
+pub(in crate::serve) fn parse_duration_ns(text: &str) -> Result<i64, Error> {
     if let Ok(seconds) = text.parse::<f64>()
         && !seconds.is_nan()
     {
@@ -170,7 +175,7 @@ pub(super) fn parse_go_int(text: &str) -> Result<i64, Error> {
 }
 
 /// `start`, `end` and `step` of a range query, checked against each other; and the end, which need not lie on the grid.
-pub(super) fn parse_grid(form: &Form) -> Result<(crate::model::StepGrid, TimestampMs), Error> {
+pub(in crate::serve) fn parse_grid(form: &Form) -> Result<(crate::model::StepGrid, TimestampMs), Error> {
     let start = parse_time(form.get("start")).map_err(in_parameter("start"))?;
     let end = parse_time(form.get("end")).map_err(in_parameter("end"))?;
     if end < start {
