@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::{AccessLogFlag, Cli, Command, ServeFlags, TestCommand};
 use crate::commands;
 use crate::config::{self, Config};
-use crate::model::ProcessBudget;
+use crate::model::{GatewayId, ProcessBudget};
 use crate::query::{EngineOptions, QueryEngine};
 use crate::runtime::{CpuPool, Runtimes};
 use crate::scan::GroupsSource;
@@ -146,9 +146,10 @@ impl App {
         let config = load_config(&flags.config).await?;
         let bytes_max = memory.bytes_max();
         let metrics = Arc::new(Metrics::default().with_query_memory(move || memory.bytes(), bytes_max));
-        let engine = engine_of(&config, &engine_options, &metrics)?;
         let (lifecycle_requests, lifecycle) = mpsc::channel(LIFECYCLE_REQUESTS_MAX);
         let options = api_options(&flags, cpu, Arc::clone(&metrics), lifecycle_requests)?;
+        let gateway = options.gateway.clone();
+        let engine = engine_of(&config, &engine_options, &metrics, &gateway)?;
         let state = ApiState::new(engine, options);
         state.set_config(status_of(&config));
         metrics.config_loaded(true, started.elapsed());
@@ -164,7 +165,7 @@ impl App {
         };
         app.listen().await?;
         let groups = config.promxy.server_groups.len();
-        tracing::info!(version = env!("CARGO_PKG_VERSION"), groups, took = ?started.elapsed(), "quiver is ready");
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), id = %gateway, groups, took = ?started.elapsed(), "quiver is ready");
         Ok(app)
     }
 
@@ -212,7 +213,8 @@ impl App {
     async fn reload(&self) -> Result<(), String> {
         let started = Instant::now();
         let rebuilt = match load_config(&self.flags.config).await {
-            Ok(config) => engine_of(&config, &self.engine_options, &self.metrics).map(|engine| (config, engine)),
+            Ok(config) => engine_of(&config, &self.engine_options, &self.metrics, self.state.gateway())
+                .map(|engine| (config, engine)),
             Err(why) => Err(why),
         };
         self.metrics.config_loaded(rebuilt.is_ok(), started.elapsed());
@@ -265,9 +267,14 @@ async fn load_config(file: &Path) -> Result<Config, String> {
 }
 
 /// The engine over all server groups of a config. What its groups do in the background ends with it.
-fn engine_of(config: &Config, options: &EngineOptions, metrics: &Metrics) -> Result<QueryEngine, String> {
-    let mut groups =
-        ServerGroupSet::try_new_counted(&config.promxy, metrics.targets()).map_err(|error| error.to_string())?;
+fn engine_of(
+    config: &Config,
+    options: &EngineOptions,
+    metrics: &Metrics,
+    gateway: &GatewayId,
+) -> Result<QueryEngine, String> {
+    let mut groups = ServerGroupSet::try_new_counted(&config.promxy, metrics.targets(), gateway)
+        .map_err(|error| error.to_string())?;
     groups.start(metrics.label_filters());
     if let Some(hint) = groups.hint() {
         tracing::info!("{hint}");
@@ -314,6 +321,7 @@ fn api_options(
         access_log,
         logged_form_bytes_max: flags.log_max_form_prefix,
         metrics,
+        gateway: GatewayId::random(),
     })
 }
 

@@ -21,6 +21,9 @@ pub enum ErrorKind {
     Internal,
     /// There is no such thing.
     NotFound,
+    /// A gateway was asked by itself, over others or not. Its refusals carry [`LOOP_HEADER`](crate::model::LOOP_HEADER), for
+    /// the gateways above it: it is the end of a query, not the failure of a replica.
+    Loop,
 }
 
 impl ErrorKind {
@@ -28,7 +31,7 @@ impl ErrorKind {
     pub fn api_type(self) -> &'static str {
         match self {
             Self::BadData => "bad_data",
-            Self::Execution | Self::TooManySamples | Self::Unavailable => "execution",
+            Self::Execution | Self::TooManySamples | Self::Unavailable | Self::Loop => "execution",
             Self::Timeout => "timeout",
             Self::Canceled => "canceled",
             Self::Internal => "internal",
@@ -40,7 +43,7 @@ impl ErrorKind {
     pub fn http_status(self) -> u16 {
         match self {
             Self::BadData => 400,
-            Self::Execution | Self::TooManySamples | Self::Unavailable => 422,
+            Self::Execution | Self::TooManySamples | Self::Unavailable | Self::Loop => 422,
             Self::Timeout => 503,
             Self::Canceled => 499,
             Self::Internal => 500,
@@ -51,14 +54,14 @@ impl ErrorKind {
     /// The number of the gRPC status code.
     pub fn grpc_code(self) -> i32 {
         match self {
-            Self::BadData => 3,        // INVALID_ARGUMENT
-            Self::Execution => 9,      // FAILED_PRECONDITION
-            Self::Timeout => 4,        // DEADLINE_EXCEEDED
-            Self::Canceled => 1,       // CANCELLED
-            Self::TooManySamples => 8, // RESOURCE_EXHAUSTED
-            Self::Unavailable => 14,   // UNAVAILABLE
-            Self::Internal => 13,      // INTERNAL
-            Self::NotFound => 5,       // NOT_FOUND
+            Self::BadData => 3,                // INVALID_ARGUMENT
+            Self::Execution | Self::Loop => 9, // FAILED_PRECONDITION
+            Self::Timeout => 4,                // DEADLINE_EXCEEDED
+            Self::Canceled => 1,               // CANCELLED
+            Self::TooManySamples => 8,         // RESOURCE_EXHAUSTED
+            Self::Unavailable => 14,           // UNAVAILABLE
+            Self::Internal => 13,              // INTERNAL
+            Self::NotFound => 5,               // NOT_FOUND
         }
     }
 }

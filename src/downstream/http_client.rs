@@ -19,12 +19,14 @@ use url::form_urlencoded::Serializer;
 use super::credentials::Credentials;
 use super::dial::{DialConnector, HasAnswered};
 use super::instrument::CallMeter;
-use super::response_error::{bad_answer, cause, from_body, from_client, from_envelope, from_status, in_words};
+use super::response_error::{
+    bad_answer, cause, from_body, from_client, from_envelope, from_loop, from_status, in_words,
+};
 use super::{TargetUrl, tls};
 use crate::config::{Scheme, Secret, ServerGroupConfig};
 use crate::decode::{ContentDecoder, ContentEncoding, decode_error_body};
 use crate::error::{Error, ErrorKind};
-use crate::model::QueryContext;
+use crate::model::{GatewayId, PATH_HEADER, QueryContext};
 
 /// The wait for an answer where neither the group nor the query sets one: promxy's `--query.timeout`.
 pub(super) const WAIT_MAX: Duration = Duration::from_secs(120);
@@ -82,6 +84,7 @@ pub struct HttpClient {
     query_params: Vec<(String, Secret)>,
     timeout: Option<Duration>,
     snaps_range_queries: bool,
+    gateway: GatewayId,
 }
 
 impl HttpClient {
@@ -112,7 +115,14 @@ impl HttpClient {
             query_params: group.query_params.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
             timeout: group.timeout,
             snaps_range_queries: group.align_query_range_with_step,
+            gateway: GatewayId::random(),
         })
+    }
+
+    /// Asks on behalf of this gateway.
+    #[must_use]
+    pub fn of_gateway(self, gateway: &GatewayId) -> Self {
+        Self { gateway: gateway.clone(), ..self }
     }
 
     /// The group's own bound on waiting.
@@ -206,7 +216,7 @@ impl HttpClient {
         if response.status().is_success() {
             read_body(response, Some(meter), sink).await
         } else {
-            Err(error_of(response).await)
+            Err(error_of(target, response).await)
         }
     }
 
@@ -316,12 +326,23 @@ impl HttpClient {
             }
         }
         headers.extend(self.headers.clone());
+        // Over all others: neither a client nor the config may hide a loop.
+        headers.insert(HeaderName::from_static(PATH_HEADER), self.gateway_path(context)?);
         if let Some(credentials) = &self.credentials
             && !headers.contains_key(AUTHORIZATION)
         {
             headers.insert(AUTHORIZATION, credentials.header()?);
         }
         Ok(())
+    }
+}
+
+impl HttpClient {
+    /// The gateways that the question has passed; where it is nobody's, this one alone.
+    pub(super) fn gateway_path(&self, context: &QueryContext) -> Result<HeaderValue, Error> {
+        let of_query = context.proxied_headers.iter().find(|(name, _)| name == PATH_HEADER);
+        let path = of_query.map_or(self.gateway.as_str(), |(_, path)| path);
+        HeaderValue::from_str(path).map_err(|_| Error::internal("the path of gateways is not text"))
     }
 }
 
@@ -407,12 +428,16 @@ impl SinkError {
 }
 
 /// The error in an answer whose status says failure: the API's own where there is one, else the status.
-async fn error_of(response: Response<Incoming>) -> Error {
-    let status = response.status();
+async fn error_of(target: &TargetUrl, response: Response<Incoming>) -> Error {
+    let (status, headers) = (response.status(), response.headers().clone());
     let mut page = ErrorPage(Vec::new());
     // Whatever is wrong with the page as well: the status is what matters.
     let _ = read_body(response, None, &mut page).await;
-    match decode_error_body(&page.0) {
+    let said = decode_error_body(&page.0);
+    if let Some(error) = from_loop(target, &headers, said.as_ref().map_or("", |(_, text)| text)) {
+        return error;
+    }
+    match said {
         Some((error_type, text)) => from_envelope(&error_type, &text),
         None => from_status(status),
     }

@@ -13,7 +13,7 @@ use url::form_urlencoded::Serializer;
 use super::TargetUrl;
 use super::http_client::{HttpClient, WAIT_MAX};
 use super::instrument::CallMeter;
-use super::response_error::{from_body, from_envelope, from_refusal, in_words, unavailable};
+use super::response_error::{from_body, from_envelope, from_loop, from_refusal, in_words, unavailable};
 use crate::decode::decode_error_body;
 use crate::error::{Error, ErrorKind};
 use crate::model::QueryContext;
@@ -52,6 +52,7 @@ impl HttpClient {
         let response = patience.wait(self.send(request)).await??;
         let (head, incoming) = response.into_parts();
         Ok(OpenAnswer {
+            target: target.clone(),
             status: head.status,
             headers: head.headers,
             body: AnswerBody { incoming, patience, meter: meter.cloned() },
@@ -90,6 +91,7 @@ impl HttpClient {
 /// The head of an answer, and the rest of it as it arrives.
 #[derive(Debug)]
 pub(super) struct OpenAnswer {
+    target: TargetUrl,
     pub status: StatusCode,
     headers: HeaderMap,
     pub body: AnswerBody,
@@ -116,7 +118,11 @@ impl OpenAnswer {
         let (status, is_text) = (self.status, self.media_type() == "text/plain");
         // Whatever is wrong with the page as well: the status is what matters.
         let page = self.body.read_whole(ERROR_BODY_BYTES_MAX).await.unwrap_or_default();
-        match decode_error_body(&page) {
+        let said = decode_error_body(&page);
+        if let Some(error) = from_loop(&self.target, &self.headers, said.as_ref().map_or("", |(_, text)| text)) {
+            return error;
+        }
+        match said {
             Some((error_type, text)) => from_envelope(&error_type, &text),
             None if is_text => from_refusal(status, &String::from_utf8_lossy(&page)),
             None => from_refusal(status, ""),

@@ -26,7 +26,7 @@ use super::instrument::CallMeter;
 use super::open_answer::{OpenAnswer, OpenRequest};
 use super::response_error::unavailable;
 use super::{HttpClient, TargetUrl};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::model::QueryContext;
 use request::encode_empty_request;
 
@@ -131,6 +131,7 @@ impl RemoteRead {
         }
         let error = answer.into_error().await;
         Err(match status {
+            _ if error.kind() == ErrorKind::Loop => ReadError::Failed(error),
             StatusCode::NOT_FOUND
             | StatusCode::METHOD_NOT_ALLOWED
             | StatusCode::UNSUPPORTED_MEDIA_TYPE

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 
+use super::TargetUrl;
 use super::dial::DialTimedOut;
 use crate::decode::DecodeError;
 use crate::error::{Error, ErrorKind};
+use crate::model::LOOP_HEADER;
 
 /// A downstream's error text is cut behind so many bytes: it may be anything.
 const TEXT_BYTES_MAX: usize = 1024;
@@ -33,6 +35,17 @@ pub(super) fn from_envelope(error_type: &str, text: &str) -> Error {
         (_, true) => Error::new(kind, readable(error_type)),
         (_, false) => Error::new(kind, format!("{}: {text}", readable(error_type))),
     }
+}
+
+/// The error of a refusal with `headers`, where `target` says that a gateway has been asked by itself: named are all who passed
+/// that on, so that whoever reads it finds the loop. `None`: it is another refusal.
+pub(super) fn from_loop(target: &TargetUrl, headers: &HeaderMap, text: &str) -> Option<Error> {
+    headers.contains_key(LOOP_HEADER).then(|| loop_error(target, text))
+}
+
+/// The same where it is known otherwise.
+pub(super) fn loop_error(target: &TargetUrl, text: &str) -> Error {
+    Error::new(ErrorKind::Loop, readable(text)).in_context(target)
 }
 
 /// The error of an answer that has another status than 2xx and no envelope: `answered 502 Bad Gateway`.

@@ -4,6 +4,7 @@ mod annotation;
 mod chunk_encoding;
 mod duration;
 mod evaluation_mode;
+mod gateway_path;
 mod go_regex;
 mod held_tables;
 mod labels;
@@ -35,6 +36,7 @@ pub use annotation::{Annotation, AnnotationKind, AnnotationSink};
 pub use chunk_encoding::ChunkEncoding;
 pub use duration::{DurationMs, ParseDurationError};
 pub use evaluation_mode::{EvaluationMode, UnknownEvaluationMode};
+pub use gateway_path::{GatewayId, LOOP_HEADER, PATH_HEADER};
 pub use go_regex::{GoRegex, GoRegexError};
 pub use held_tables::{held_tables, hold_tables};
 pub use labels::{

@@ -18,6 +18,7 @@ use futures::future::try_join_all;
 use futures::stream::{FuturesUnordered, StreamExt};
 
 use super::agreement::find_difference;
+use super::fanout::ends_the_query;
 use super::group::{Bucket, ServerGroup};
 use super::rewrite::{Pushed, PushedExpression, PushedLabels};
 use super::scan_statistics::ScanStatistics;
@@ -107,10 +108,8 @@ impl ServerGroup {
         };
         let answers = match answers {
             Ok(answers) => answers,
-            Err(error) => match error.kind() {
-                ErrorKind::TooManySamples | ErrorKind::Canceled | ErrorKind::Internal => return Err(error),
-                _ => return Ok(Evaluated::needs_exact(error.to_string())),
-            },
+            Err(error) if ends_the_query(&error) => return Err(error),
+            Err(error) => return Ok(Evaluated::needs_exact(error.to_string())),
         };
         let labels: Vec<PushedLabels> = pushed.into_iter().map(|pushed| pushed.labels).collect();
         let evaluated = unite(answers, &labels, asking.annotations.snapshot())?;
@@ -249,6 +248,7 @@ async fn ask_first(bucket: &Bucket, question: &Question, context: &QueryContext)
         match answer {
             Ok(answered @ ReplicaAnswer::Answered(..)) => return Ok(vec![answered]),
             Ok(refusal) => refused = refused.or(Some(refusal)),
+            Err(error) if ends_the_query(&error) => return Err(error),
             Err(error) => failed = failed.or(Some(error)),
         }
     }

@@ -10,7 +10,7 @@
 //! | one answered, one still silent | is waited for as long as is usual for it; then as if it had failed |
 //! | one is unhealthy, another is not | the unhealthy one is not asked, and a warning says so, unless the others fail |
 //! | none answered | an error that names each; with `ignore_error` nothing, with `downgrade_error` a warning |
-//! | the query's own limits were reached | that error, at once |
+//! | the query's own limits were reached, or a gateway asks itself | that error, at once |
 
 use std::fmt;
 use std::sync::Arc;
@@ -195,7 +195,7 @@ impl FanOut<'_> {
 /// Is this no failure of the replica, but the end of the query?
 pub(super) fn ends_the_query(error: &Error) -> bool {
     match error.kind() {
-        ErrorKind::TooManySamples | ErrorKind::Canceled | ErrorKind::Internal => true,
+        ErrorKind::TooManySamples | ErrorKind::Canceled | ErrorKind::Internal | ErrorKind::Loop => true,
         ErrorKind::BadData
         | ErrorKind::Execution
         | ErrorKind::Timeout

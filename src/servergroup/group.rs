@@ -25,8 +25,8 @@ use crate::downstream::{Downstream, HttpClient, SampleTimes, TargetDownstream, T
 use crate::error::Error;
 use crate::merge::{MergePolicy, TableForm, unite_label_sets, unite_metadata, unite_names};
 use crate::model::{
-    Annotation, AnnotationKind, AnnotationSink, EvaluationMode, Labels, METRIC_NAME, MetadataRequest, MetricMetadata,
-    QueryContext, SelectForm, SelectRequest, SeriesStream, TimestampMs,
+    Annotation, AnnotationKind, AnnotationSink, EvaluationMode, GatewayId, Labels, METRIC_NAME, MetadataRequest,
+    MetricMetadata, QueryContext, SelectForm, SelectRequest, SeriesStream, TimestampMs,
 };
 use crate::telemetry::TargetRegistry;
 
@@ -91,9 +91,14 @@ impl Bucket {
 impl ServerGroup {
     /// A group as the config describes it; `ordinal` is its place there. Fails on a target, certificate or header that can
     /// never work, with a text that begins with the group's name.
-    pub fn try_new(ordinal: usize, config: &ServerGroupConfig, registry: &TargetRegistry) -> Result<Self, Error> {
+    pub fn try_new(
+        ordinal: usize,
+        config: &ServerGroupConfig,
+        registry: &TargetRegistry,
+        gateway: &GatewayId,
+    ) -> Result<Self, Error> {
         let in_group = |error: Error| error.in_context(GroupName { ordinal, name: config.name.clone() });
-        let client = Arc::new(HttpClient::try_new(config).map_err(in_group)?);
+        let client = Arc::new(HttpClient::try_new(config).map_err(in_group)?.of_gateway(gateway));
         let name = config.name.clone().unwrap_or_else(|| ordinal.to_string());
         let mut targets = Vec::new();
         for discovered in config.static_targets() {

@@ -249,7 +249,8 @@ fn speaks_of_health(error: &Error) -> bool {
         | ErrorKind::Canceled
         | ErrorKind::TooManySamples
         | ErrorKind::Internal
-        | ErrorKind::NotFound => false,
+        | ErrorKind::NotFound
+        | ErrorKind::Loop => false,
     }
 }
 

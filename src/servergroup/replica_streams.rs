@@ -10,7 +10,7 @@
 //! | one goes on, one is silent | as if it had failed, when its patience is over |
 //! | one is unhealthy, another is not | the unhealthy one is not asked, and a warning says so, unless nobody else begins to answer |
 //! | none ended | an error that names each; with `ignore_error` nothing, with `downgrade_error` a warning and nothing |
-//! | the query's own limits were reached | that error, at once |
+//! | the query's own limits were reached, or a gateway asks itself | that error, at once |
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -12,7 +12,7 @@ use super::rewrite::Rewrites;
 use crate::config::PromxyConfig;
 use crate::error::Error;
 use crate::merge::{unite_label_sets, unite_metadata, unite_names};
-use crate::model::{Labels, MetadataRequest, MetricMetadata, QueryContext};
+use crate::model::{GatewayId, Labels, MetadataRequest, MetricMetadata, QueryContext};
 use crate::telemetry::LabelFilterMetrics;
 use crate::telemetry::TargetRegistry;
 
@@ -29,13 +29,17 @@ pub struct ServerGroupSet {
 impl ServerGroupSet {
     /// The groups that the config describes. Opens no connection.
     pub fn try_new(config: &PromxyConfig) -> Result<Self, Error> {
-        Self::try_new_counted(config, &TargetRegistry::default())
+        Self::try_new_counted(config, &TargetRegistry::default(), &GatewayId::random())
     }
 
-    /// The groups that the config describes, whose targets are counted in `registry`.
-    pub fn try_new_counted(config: &PromxyConfig, registry: &TargetRegistry) -> Result<Self, Error> {
+    /// The groups that the config describes, asked on behalf of `gateway`, whose targets are counted in `registry`.
+    pub fn try_new_counted(
+        config: &PromxyConfig,
+        registry: &TargetRegistry,
+        gateway: &GatewayId,
+    ) -> Result<Self, Error> {
         let groups = config.server_groups.iter().enumerate();
-        let groups = groups.map(|(ordinal, group)| ServerGroup::try_new(ordinal, group, registry));
+        let groups = groups.map(|(ordinal, group)| ServerGroup::try_new(ordinal, group, registry, gateway));
         Ok(Self::from_groups(groups.collect::<Result<_, _>>()?))
     }
 

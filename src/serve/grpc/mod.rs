@@ -7,8 +7,9 @@ mod flight;
 pub mod proto;
 mod request;
 mod service;
-mod status;
+pub(super) mod status;
 
+use axum::middleware::from_fn_with_state;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::codec::CompressionEncoding;
@@ -18,6 +19,7 @@ use self::proto::query_service_server::QueryServiceServer;
 use self::service::Service;
 use super::http::ApiState;
 use super::listen::{self, ListenOptions};
+use super::loop_guard::refuse_loops;
 
 /// A request is at most so large: a query has 64 KiB, the rest is for long lists of selectors.
 const REQUEST_BYTES_MAX: usize = 2 << 20;
@@ -38,9 +40,10 @@ pub async fn serve(listener: TcpListener, api: ApiState, options: ListenOptions,
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
         .expect("the descriptors were compiled into this binary");
-    let queries = QueryServiceServer::new(Service::new(api))
+    let queries = QueryServiceServer::new(Service::new(api.clone()))
         .accept_compressed(CompressionEncoding::Gzip)
         .max_decoding_message_size(REQUEST_BYTES_MAX);
     let routes = Routes::new(queries).add_service(health).add_service(reflection);
-    tokio::join!(report_leaving, listen::serve(listener, routes.into_axum_router(), options, stop));
+    let router = routes.into_axum_router().layer(from_fn_with_state(api, refuse_loops));
+    tokio::join!(report_leaving, listen::serve(listener, router, options, stop));
 }

@@ -3,22 +3,28 @@
 use std::time::Duration;
 
 use http::HeaderMap;
+use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
+use crate::model::LOOP_HEADER;
 
 /// Longer texts are cut: a status travels in a header, and a client refuses headers of more than 8 to 16 KiB.
 const MESSAGE_BYTES_MAX: usize = 2_048;
 
 /// The status of an error, with its text.
-pub(super) fn status_of(error: &Error) -> Status {
+pub(in crate::serve) fn status_of(error: &Error) -> Status {
     let message = error.message();
     let mut end = message.len().min(MESSAGE_BYTES_MAX);
     while !message.is_char_boundary(end) {
         end -= 1;
     }
     let cut = if end < message.len() { " …" } else { "" };
-    Status::new(Code::from_i32(error.kind().grpc_code()), format!("{}{cut}", &message[..end]))
+    let mut status = Status::new(Code::from_i32(error.kind().grpc_code()), format!("{}{cut}", &message[..end]));
+    if error.kind() == ErrorKind::Loop {
+        status.metadata_mut().insert(LOOP_HEADER, MetadataValue::from_static("1"));
+    }
+    status
 }
 
 /// How long the client will wait: `grpc-timeout`, up to eight digits and a unit. `None` where it does not say so.
@@ -43,7 +49,6 @@ pub(super) fn call_timeout(headers: &HeaderMap) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorKind;
 
     #[test]
     fn every_kind_has_its_code_and_our_text() {
@@ -56,9 +61,11 @@ mod tests {
             (ErrorKind::Unavailable, Code::Unavailable),
             (ErrorKind::Internal, Code::Internal),
             (ErrorKind::NotFound, Code::NotFound),
+            (ErrorKind::Loop, Code::FailedPrecondition),
         ] {
             let status = status_of(&Error::new(kind, "why"));
             assert_eq!((status.code(), status.message()), (code, "why"));
+            assert_eq!(status.metadata().contains_key(LOOP_HEADER), kind == ErrorKind::Loop);
         }
     }
 

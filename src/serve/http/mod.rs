@@ -15,9 +15,9 @@ mod v1;
 
 pub use cors::CorsOrigin;
 pub(in crate::serve) use params::{Form, RANGE_INTERVALS_MAX, parse_duration_ns, parse_grid, parse_time};
-pub(in crate::serve) use respond::Notes;
+pub(in crate::serve) use respond::{ApiError, Notes};
 pub use router::{check_paths, router};
 pub use state::{ApiOptions, ApiState, ConfigStatus, LifecycleRequest};
 pub(in crate::serve) use v1::evaluation::{
-    Admitted, Evaluation, Timings, admit, evaluate, now, proxied_headers, within_deadline,
+    Admitted, Evaluation, Timings, admit, evaluate, gateway_path, now, proxied_headers, within_deadline,
 };

@@ -11,8 +11,8 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 
 use crate::encode;
-use crate::error::Error;
-use crate::model::{Annotation, AnnotationKind};
+use crate::error::{Error, ErrorKind};
+use crate::model::{Annotation, AnnotationKind, LOOP_HEADER};
 
 /// More warnings, and more infos, than these are counted but not shown.
 const SHOWN_MAX: usize = 10;
@@ -72,7 +72,11 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let kind = self.error.kind();
         let status = StatusCode::from_u16(kind.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        error_response(status, kind.api_type(), self.error.message(), &self.notes)
+        let mut response = error_response(status, kind.api_type(), self.error.message(), &self.notes);
+        if kind == ErrorKind::Loop {
+            response.headers_mut().insert(LOOP_HEADER, HeaderValue::from_static("1"));
+        }
+        response
     }
 }
 

@@ -18,6 +18,7 @@ use super::respond::{Notes, error_response, text_response};
 use super::state::ApiState;
 use super::{cors, lifecycle, observe, page, v1};
 use crate::error::ErrorKind;
+use crate::serve::loop_guard::refuse_loops;
 use crate::telemetry::Metrics;
 
 /// Answers smaller than this cost more to compress than to send.
@@ -72,6 +73,7 @@ pub fn router(state: ApiState) -> Router {
         .route(&metrics_path, get(metrics))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(from_fn_with_state(state.clone(), refuse_loops))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(
             CompressionLayer::new()

@@ -10,7 +10,7 @@ use axum::http::HeaderName;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::cors::CorsOrigin;
-use crate::model::Labels;
+use crate::model::{GatewayId, Labels};
 use crate::query::QueryEngine;
 use crate::runtime::CpuPool;
 use crate::telemetry::{AccessLog, Metrics};
@@ -66,6 +66,8 @@ pub struct ApiOptions {
     pub logged_form_bytes_max: usize,
     /// Where requests and queries are counted.
     pub metrics: Arc<Metrics>,
+    /// Who this gateway is, for those that it asks and for itself. Default: a new id.
+    pub gateway: GatewayId,
 }
 
 impl Default for ApiOptions {
@@ -84,6 +86,7 @@ impl Default for ApiOptions {
             access_log: None,
             logged_form_bytes_max: 256,
             metrics: Arc::default(),
+            gateway: GatewayId::random(),
         }
     }
 }
@@ -162,6 +165,11 @@ impl ApiState {
 
     pub(super) fn options(&self) -> &ApiOptions {
         &self.0.options
+    }
+
+    /// Who this gateway is.
+    pub fn gateway(&self) -> &GatewayId {
+        &self.0.options.gateway
     }
 
     pub(super) fn started_at(&self) -> SystemTime {

@@ -8,7 +8,7 @@ use axum::http::HeaderMap;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::error::{Error, ErrorKind};
-use crate::model::{DurationMs, EvaluationMode, TimestampMs};
+use crate::model::{DurationMs, EvaluationMode, PATH_HEADER, TimestampMs};
 use crate::query::{QueryEngine, QueryOptions, QueryResult};
 use crate::runtime::CpuTask;
 use crate::serve::http::params::{Form, in_parameter, parse_duration_ns};
@@ -26,9 +26,19 @@ pub(in crate::serve) fn now() -> TimestampMs {
 }
 
 /// Values of the headers that are passed on to the downstreams. Of a header that came twice the first one, as promxy does.
+/// Among them, whatever the flags say, which gateways the question has passed, this one last.
 pub(in crate::serve) fn proxied_headers(state: &ApiState, headers: &HeaderMap) -> Vec<(String, String)> {
-    let names = state.options().proxied_headers.iter();
-    names.filter_map(|name| Some((name.as_str().to_owned(), headers.get(name)?.to_str().ok()?.to_owned()))).collect()
+    let names = state.options().proxied_headers.iter().filter(|name| *name != PATH_HEADER);
+    let passed_on =
+        names.filter_map(|name| Some((name.as_str().to_owned(), headers.get(name)?.to_str().ok()?.to_owned())));
+    let path = state.gateway().path_after(gateway_path(headers));
+    passed_on.chain([(PATH_HEADER.to_owned(), path)]).collect()
+}
+
+/// What a request says of the gateways that it has passed.
+pub(in crate::serve) fn gateway_path(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    // What is no text is refused before, see `loop_guard.rs`.
+    headers.get_all(PATH_HEADER).into_iter().filter_map(|value| value.to_str().ok())
 }
 
 /// `timeout` and `lookback_delta`, in the order in which Prometheus looks at them; `mode`, which is ours.

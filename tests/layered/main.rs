@@ -1,0 +1,3 @@
+//! Gateways that ask gateways, over real sockets.
+
+mod loops;
