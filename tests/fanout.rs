@@ -10,9 +10,10 @@ use quiver::config::{Auth, HttpClientConfig, PromxyConfig, Secret, SecretSource,
 use quiver::downstream::SampleTimes;
 use quiver::error::{Error, ErrorKind};
 use quiver::model::{
-    DurationMs, Labels, MatchOp, Matcher, MetadataRequest, QueryContext, SamplesTable, SelectForm, SelectRequest,
-    SeriesStream, StepGrid, StepsTable, TimestampMs,
+    DurationMs, Labels, MatchOp, Matcher, MetadataRequest, PartialResponse, QueryContext, SamplesTable, SelectForm,
+    SelectRequest, SeriesStream, SourcePolicy, StepGrid, StepsTable, TimestampMs,
 };
+use quiver::query::{EngineOptions, QueryEngine, QueryOptions};
 use quiver::scan::{GroupsSource, ScanRequest, SeriesSource};
 use quiver::servergroup::ServerGroupSet;
 use support::{Asked, Reply, Server, refusing_address};
@@ -273,6 +274,101 @@ async fn a_dead_group_is_an_error_a_warning_or_nothing_as_the_config_says() {
         let names = source.label_names(&request, &context).await;
         assert!(names.is_err(), "the good server knows no labels call, so its group fails: {names:?}");
     }
+}
+
+/// A query that says itself what becomes of groups that do not answer, and which groups it is about.
+fn context_of(partial_response: PartialResponse, groups: Option<&[&str]>) -> QueryContext {
+    let groups: Option<Vec<String>> = groups.map(|groups| groups.iter().map(|name| (*name).to_owned()).collect());
+    let mut context = QueryContext::default();
+    context.sources = SourcePolicy::new(partial_response, groups.as_deref());
+    context
+}
+
+#[tokio::test]
+async fn a_query_may_refuse_partial_answers_or_take_them_whatever_the_config_says() {
+    let (_server, good_address) = replica(Some(good)).await;
+    let dead = refusing_address().await;
+    let text = format!(
+        "server group \"us\": 0 of 1 replicas answered: error in servergroup ord=1: error in target=http://{dead}: refused \
+         the connection"
+    );
+    for (ignore_error, downgrade_error) in [(false, false), (false, true), (true, false)] {
+        let us = ServerGroupConfig {
+            name: Some("us".into()),
+            ignore_error,
+            downgrade_error,
+            ..group(std::slice::from_ref(&dead))
+        };
+        let source = source(vec![group(&[good_address.clone(), dead.clone()]), us]);
+        let refusing = context_of(PartialResponse::Refuse, None);
+        let error = select(&source, &up(), &refusing).await.expect_err("us is not there");
+        assert_eq!((error.kind(), error.message()), (ErrorKind::Unavailable, &*text));
+
+        let allowing = context_of(PartialResponse::Allow, None);
+        assert_eq!(select(&source, &up(), &allowing).await, Ok(vec![GOOD_ROW.to_owned()]));
+        let noted = warnings(&allowing);
+        assert!(
+            noted.len() == 2 && noted.contains(&text) && noted.iter().any(|text| text.contains("ord=0")),
+            "{noted:?}"
+        );
+        assert_eq!(allowing.sources.judge(), Ok(()), "one group answered");
+
+        // What is not asked for does not have to be there.
+        let elsewhere = context_of(PartialResponse::Refuse, Some(&["eu"]));
+        assert_eq!(select(&source, &up(), &elsewhere).await, Ok(vec![GOOD_ROW.to_owned()]));
+        assert_eq!(warnings(&elsewhere).len(), 1, "the replica that failed beside its pair");
+    }
+}
+
+#[tokio::test]
+async fn who_takes_partial_answers_gets_an_error_where_there_is_none_at_all() {
+    let dead = refusing_address().await;
+    let source = source(vec![group(std::slice::from_ref(&dead))]);
+    let context = context_of(PartialResponse::Allow, None);
+    assert_eq!(select(&source, &up(), &context).await, Ok(vec![]));
+    let error = context.sources.judge().expect_err("nobody answered");
+    assert!(error.message().starts_with("no server group answered: server group \"eu\": 0 of 1 replicas"), "{error}");
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+
+    let request = MetadataRequest { selectors: vec![], start: None, end: None, limit: None };
+    let context = context_of(PartialResponse::Allow, None);
+    let names = source.label_names(&request, &context).await.expect_err("nobody answered");
+    assert!(names.message().starts_with("no server group answered: "), "{names}");
+
+    let engine = QueryEngine::new(Arc::new(source), EngineOptions::default());
+    let options = QueryOptions { partial_response: PartialResponse::Allow, ..QueryOptions::default() };
+    // What can be said of nothing must not be said where nobody was there.
+    let error = engine.instant("absent(up)", TimestampMs(0), &options).await.expect_err("nobody answered");
+    assert!(error.message().starts_with("no server group answered: "), "{error}");
+    let two = engine.instant("1 + 1", TimestampMs(0), &options).await.expect("nobody is asked");
+    assert!(two.annotations.is_empty());
+}
+
+#[tokio::test]
+async fn a_query_asks_only_the_groups_that_it_names() {
+    let (eu, us) = (Server::start(good).await, Server::start(good).await);
+    let unnamed =
+        ServerGroupConfig { name: None, labels: Labels::from_pairs([("sg", "us")]), ..group(&[us.address()]) };
+    let source = source(vec![group(&[eu.address()]), unnamed]);
+    let us_row = r#"{__name__="up", job="a", sg="us"} 1 2 3"#;
+    for (chosen, rows) in [(&["eu"][..], &[GOOD_ROW][..]), (&["1"], &[us_row]), (&["1", "eu"], &[GOOD_ROW, us_row])] {
+        let context = context_of(PartialResponse::ByGroup, Some(chosen));
+        assert_eq!(select(&source, &up(), &context).await.expect("answers"), rows, "{chosen:?}");
+    }
+    let text = r#"there is no server group "0", there are "eu", "1""#;
+    let unknown = || context_of(PartialResponse::ByGroup, Some(&["eu", "0"]));
+    assert_eq!(select(&source, &up(), &unknown()).await, Err(Error::bad_data(text)), "it has a name");
+    let request = MetadataRequest { selectors: vec![], start: None, end: None, limit: None };
+    assert_eq!(source.label_names(&request, &unknown()).await, Err(Error::bad_data(text)));
+    let asked = (eu.asked().len(), us.asked().len());
+
+    let engine = QueryEngine::new(Arc::new(source), EngineOptions::default());
+    let options = QueryOptions { groups: Some(vec!["nosuch".to_owned()]), ..QueryOptions::default() };
+    for query in ["up", "1", "\"text\""] {
+        let error = engine.instant(query, TimestampMs(0), &options).await.expect_err("unknown");
+        assert_eq!(error.message(), r#"there is no server group "nosuch", there are "eu", "1""#, "{query}");
+    }
+    assert_eq!((eu.asked().len(), us.asked().len()), asked, "nobody was asked for it");
 }
 
 #[tokio::test]

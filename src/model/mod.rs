@@ -16,6 +16,7 @@ mod memory_budget;
 mod metric_metadata;
 mod native_histogram;
 mod part_evaluation;
+mod partial_response;
 mod query_context;
 mod query_value;
 mod relabel;
@@ -54,6 +55,7 @@ pub use native_histogram::{
     histogram_list_type, histogram_size,
 };
 pub use part_evaluation::{EvaluatedBy, PartEvaluation, PartEvaluations};
+pub use partial_response::{PartAnswers, PartialResponse, SourcePolicy};
 pub use query_context::QueryContext;
 pub use query_value::QueryValue;
 pub use relabel::{RelabelAction, RelabelRule, relabel};

@@ -7,8 +7,8 @@ use std::time::Instant;
 use arrow::record_batch::RecordBatch;
 
 use super::{
-    AnnotationSink, Held, PartEvaluations, ProcessBudget, QueryBudget, QueryLimits, StreamOrder, TableSize,
-    TargetReports, TimestampMs,
+    AnnotationSink, Held, PartEvaluations, ProcessBudget, QueryBudget, QueryLimits, SourcePolicy, StreamOrder,
+    TableSize, TargetReports, TimestampMs,
 };
 use crate::error::Error;
 
@@ -23,6 +23,8 @@ pub struct QueryContext {
     pub deadline: Option<Instant>,
     /// Headers of the client's request that are passed on to the downstreams (`--proxy-headers`).
     pub proxied_headers: Arc<[(String, String)]>,
+    /// Which server groups are asked, and what becomes of those that do not answer.
+    pub sources: SourcePolicy,
     /// What its requests cost.
     pub targets: TargetReports,
     /// Whether streams may be taken to be sorted.
@@ -46,6 +48,7 @@ impl QueryContext {
             now: TimestampMs::now(),
             deadline,
             proxied_headers: Arc::from([]),
+            sources: SourcePolicy::default(),
             targets: TargetReports::default(),
             stream_order: StreamOrder::default(),
             samples_loaded: Arc::default(),

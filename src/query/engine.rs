@@ -15,8 +15,8 @@ use super::limits::shared_runtime;
 use super::session::{Rules, physical_planner, session_state};
 use crate::error::{Error, ErrorKind};
 use crate::model::{
-    Annotation, AnnotationSink, DurationMs, EvaluationMode, Held, PartEvaluation, ProcessBudget, QueryContext,
-    QueryLimits, QueryValue, StepGrid, StreamOrder, TargetReport, TimestampMs,
+    Annotation, AnnotationSink, DurationMs, EvaluationMode, Held, PartEvaluation, PartialResponse, ProcessBudget,
+    QueryContext, QueryLimits, QueryValue, SourcePolicy, StepGrid, StreamOrder, TargetReport, TimestampMs,
 };
 use crate::promql::{PlanOptions, PlannedQuery, PlannedValue, plan_query};
 use crate::scan::SeriesSource;
@@ -91,6 +91,11 @@ pub struct QueryOptions {
     pub proxied_headers: Vec<(String, String)>,
     /// Where sub-expressions are evaluated, whatever the engine and the groups say.
     pub mode: Option<EvaluationMode>,
+    /// What becomes of server groups that do not answer. Default: what their config says.
+    pub partial_response: PartialResponse,
+    /// Names of the server groups that are asked; the place in the config, counted from 0, where a group has none. The others
+    /// give nothing. `None`: all.
+    pub groups: Option<Vec<String>>,
     /// Gets what was noted of the servers on the way of a query that fails; a result has its own annotations.
     pub noted: AnnotationSink,
 }
@@ -160,6 +165,7 @@ impl QueryEngine {
         let deadline = options.asked_at.unwrap_or_else(Instant::now).checked_add(timeout);
         let mut context = QueryContext::with_limits(deadline, limits, &self.options.memory);
         context.proxied_headers = options.proxied_headers.clone().into();
+        context.sources = SourcePolicy::new(options.partial_response, options.groups.as_deref());
         context
     }
 
@@ -219,6 +225,7 @@ impl QueryEngine {
         context: &QueryContext,
     ) -> Result<PlannedQuery, Error> {
         let expr = parse(query, &self.options.features).map_err(|error| Error::bad_data(error.render(query)))?;
+        self.source.check_groups(&context.sources)?;
         let (grid, end, instant) = match evaluation {
             QueryTimes::Instant(time) => (StepGrid::instant(time), time, true),
             QueryTimes::Range { grid, end } => (grid, end, false),
@@ -274,6 +281,7 @@ impl QueryEngine {
                 .await
                 .unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "query timed out in expression evaluation")))?,
         };
+        context.sources.judge()?;
         Ok(QueryResult {
             value,
             annotations: context.annotations.snapshot(),

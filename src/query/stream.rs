@@ -24,8 +24,8 @@ use super::collect::{query_error, samples_in_window, without_empty_rows};
 use super::engine::{QueryEngine, QueryOptions, QueryTimes};
 use crate::error::{Error, ErrorKind};
 use crate::model::{
-    Held, LabelsRef, QueryContext, SamplesTable, SelectForm, SelectRequest, StepGrid, StepsTable, StreamOrder,
-    TimestampMs, samples_schema, steps_schema, timed_steps_schema,
+    Held, LabelsRef, PartAnswers, QueryContext, SamplesTable, SelectForm, SelectRequest, StepGrid, StepsTable,
+    StreamOrder, TimestampMs, samples_schema, steps_schema, timed_steps_schema,
 };
 use crate::promql::PlannedValue;
 use crate::scan::{SelectorForm, SeriesColumn, SeriesTable};
@@ -254,10 +254,14 @@ impl Reader {
         loop {
             let batch = match self.next_batch().await {
                 Ok(Some(batch)) => batch,
-                Ok(None) => return Ok(None),
+                Ok(None) => {
+                    self.context.sources.judge()?;
+                    return Ok(None);
+                }
                 Err(_) if !self.has_begun && self.context.stream_order.is_broken() => {
                     // A stream was not sorted as it should be; nobody has seen anything of it.
                     self.context.stream_order = StreamOrder::distrusted();
+                    self.context.sources.answers = PartAnswers::default();
                     let begun = self.running.start(&self.engine, &self.context).await?;
                     self.batches = begun.batches.ok_or_else(|| Error::internal("a query became a text"))?;
                     self.seen.hashes.clear();

@@ -8,7 +8,7 @@ use futures::stream::{self, StreamExt};
 
 use super::{ScanRequest, SelectorForm, SeriesSource};
 use crate::error::Error;
-use crate::model::{Labels, MetadataRequest, MetricMetadata, QueryContext, SeriesStream};
+use crate::model::{Labels, MetadataRequest, MetricMetadata, QueryContext, SeriesStream, SourcePolicy};
 use crate::servergroup::{EvaluateRequest, Evaluated, Judgement, ServerGroup, ServerGroupSet};
 
 /// Reads from server groups over the HTTP API.
@@ -49,16 +49,28 @@ impl SeriesSource for GroupsSource {
         SelectorForm::Steps
     }
 
+    fn check_groups(&self, sources: &SourcePolicy) -> Result<(), Error> {
+        self.set.check_groups(sources)
+    }
+
     fn open(&self, scan: &ScanRequest, context: &QueryContext) -> Vec<SeriesStream> {
         let open = |(part, (group, bucket)): (usize, (&Arc<ServerGroup>, usize))| {
-            if scan.wants(part) {
+            if scan.wants(part) && group.is_chosen(context) {
                 group.open(bucket, &scan.select, scan.sample_times, context)
             } else {
                 stream::empty().boxed()
             }
         };
+        let unknown = self.set.check_groups(&context.sources).err().map(|error| stream::iter([Err(error)]).boxed());
         let streams: Vec<SeriesStream> = self.set.parts().enumerate().map(open).collect();
-        if streams.is_empty() { vec![stream::empty().boxed()] } else { streams }
+        match unknown {
+            Some(unknown) if streams.is_empty() => vec![unknown],
+            Some(unknown) => {
+                std::iter::once(unknown).chain(streams.into_iter().skip(1).map(|_| stream::empty().boxed())).collect()
+            }
+            None if streams.is_empty() => vec![stream::empty().boxed()],
+            None => streams,
+        }
     }
 
     fn evaluates(&self) -> bool {

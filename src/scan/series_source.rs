@@ -8,7 +8,7 @@ use async_trait::async_trait;
 
 use crate::downstream::SampleTimes;
 use crate::error::Error;
-use crate::model::{Labels, MetadataRequest, MetricMetadata, QueryContext, SelectRequest, SeriesStream};
+use crate::model::{Labels, MetadataRequest, MetricMetadata, QueryContext, SelectRequest, SeriesStream, SourcePolicy};
 use crate::servergroup::{EvaluateRequest, Evaluated, Judgement};
 
 /// In which form a source answers a plain selector exactly.
@@ -57,6 +57,11 @@ pub trait SeriesSource: Debug + Send + Sync {
     /// Do its samples come with their start timestamps, as far as these are known at all?
     fn tells_start_times(&self) -> bool {
         true
+    }
+
+    /// Does it have the server groups that a query chooses? A query asks this before it is planned.
+    fn check_groups(&self, sources: &SourcePolicy) -> Result<(), Error> {
+        sources.check_groups(&[])
     }
 
     /// Begins to fetch one selector from all wanted parts at once, and returns at once: a stream for each part, in their order;

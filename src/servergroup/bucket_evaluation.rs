@@ -26,8 +26,8 @@ use super::{EvaluateRequest, Evaluated, ExactScope, Judgement};
 use crate::downstream::Downstream;
 use crate::error::{Error, ErrorKind};
 use crate::model::{
-    Annotation, AnnotationSink, DurationMs, EvaluationMode, Held, Matcher, MetadataRequest, QueryContext, Selector,
-    StepGrid, TimestampMs,
+    Annotation, AnnotationSink, DurationMs, EvaluationMode, Held, Matcher, MetadataRequest, PartAnswers, QueryContext,
+    Selector, StepGrid, TimestampMs,
 };
 
 /// The oldest version that evaluates as we do: before it, windows held the sample at their left edge.
@@ -96,6 +96,7 @@ impl ServerGroup {
         // What was noted counts only if the answer does.
         let mut asking = context.clone();
         asking.annotations = AnnotationSink::default();
+        asking.sources.answers = PartAnswers::default();
         let answers = match mode {
             EvaluationMode::Trust => ask_first(own, &question, &asking).await,
             _ => {
@@ -113,8 +114,16 @@ impl ServerGroup {
         };
         let labels: Vec<PushedLabels> = pushed.into_iter().map(|pushed| pushed.labels).collect();
         let evaluated = unite(answers, &labels, asking.annotations.snapshot())?;
-        if let Evaluated::NeedsExact { reason, .. } = &evaluated {
-            own.statistics_of(request).learn_refusal(&selector_key(&request.matchers), reason);
+        match &evaluated {
+            Evaluated::NeedsExact { reason, .. } => {
+                own.statistics_of(request).learn_refusal(&selector_key(&request.matchers), reason);
+            }
+            Evaluated::Answered { .. } => {
+                if !asking.sources.answers.has_failures() {
+                    asking.sources.answers.answered();
+                }
+                context.sources.answers.absorb(&asking.sources.answers);
+            }
         }
         Ok(evaluated)
     }

@@ -10,6 +10,7 @@
 //! | one answered, one still silent | is waited for as long as is usual for it; then as if it had failed |
 //! | one is unhealthy, another is not | the unhealthy one is not asked, and a warning says so, unless the others fail |
 //! | none answered | an error that names each; with `ignore_error` nothing, with `downgrade_error` a warning |
+//! | none answered, and the query says what it takes | that error, or a warning: [`PartialResponse`] wins over the group |
 //! | the query's own limits were reached, or a gateway asks itself | that error, at once |
 
 use std::fmt;
@@ -24,7 +25,7 @@ use super::replica::{Replica, to_ask};
 use super::replica_health::CallClass;
 use crate::downstream::{Downstream, TargetUrl};
 use crate::error::{Error, ErrorKind};
-use crate::model::{Annotation, QueryContext};
+use crate::model::{Annotation, PartialResponse, QueryContext};
 
 /// Whatever the group allows: once a replica has answered, its pair may use up at most this part of the time that the query
 /// had, so that the answer still gets out. In quarters.
@@ -62,6 +63,17 @@ pub(super) enum FailurePolicy {
     Warn,
     /// `ignore_error`: nothing.
     Ignore,
+}
+
+impl FailurePolicy {
+    /// What it is for a query that may say so itself.
+    pub(super) fn in_query(self, partial_response: PartialResponse) -> Self {
+        match partial_response {
+            PartialResponse::ByGroup => self,
+            PartialResponse::Refuse => Self::Fail,
+            PartialResponse::Allow => Self::Warn,
+        }
+    }
 }
 
 /// Starts asking one server.
@@ -159,12 +171,14 @@ impl FanOut<'_> {
         if answers.is_empty() && !self.replicas.is_empty() {
             return self.fail(&failures).map(|()| answers);
         }
-        self.warn(&failures);
+        self.answered(&failures);
         Ok(answers)
     }
 
-    /// A warning for each replica that failed beside one that answered, in promxy's words, which people match.
-    pub(super) fn warn(&self, failures: &[(TargetUrl, Error)]) {
+    /// The bucket has answered: a warning for each replica that failed beside one that did, in promxy's words, which people
+    /// match.
+    pub(super) fn answered(&self, failures: &[(TargetUrl, Error)]) {
+        self.context.sources.answers.answered();
         for failure in failures {
             let text = format!("{}{}", self.group.named(), self.blame(std::slice::from_ref(failure)));
             self.context.annotations.add(Annotation::warning(text));
@@ -185,6 +199,7 @@ impl FanOut<'_> {
             FailurePolicy::Fail => Err(error),
             FailurePolicy::Ignore => Ok(()),
             FailurePolicy::Warn => {
+                self.context.sources.answers.failed(&error);
                 self.context.annotations.add(Annotation::warning(error.message()));
                 Ok(())
             }

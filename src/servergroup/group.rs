@@ -22,11 +22,11 @@ use super::rewritten_stream::Rewriting;
 use crate::config::ServerGroupConfig;
 use crate::downstream::instrument::TargetInstrument;
 use crate::downstream::{Downstream, HttpClient, SampleTimes, TargetDownstream, TargetUrl};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::merge::{MergePolicy, TableForm, unite_label_sets, unite_metadata, unite_names};
 use crate::model::{
     Annotation, AnnotationKind, AnnotationSink, EvaluationMode, GatewayId, Labels, METRIC_NAME, MetadataRequest,
-    MetricMetadata, QueryContext, SelectForm, SelectRequest, SeriesStream, TimestampMs,
+    MetricMetadata, PartialResponse, QueryContext, SelectForm, SelectRequest, SeriesStream, TimestampMs,
 };
 use crate::telemetry::TargetRegistry;
 
@@ -224,6 +224,11 @@ impl ServerGroup {
         self.name.name.clone().unwrap_or_else(|| self.name.ordinal.to_string())
     }
 
+    /// Is it one of those that the query is about?
+    pub fn is_chosen(&self, context: &QueryContext) -> bool {
+        context.sources.chooses_all() || context.sources.chooses(&self.name())
+    }
+
     /// Its targets with the labels that they add to series.
     pub fn targets(&self) -> impl Iterator<Item = (&Labels, &TargetUrl)> {
         self.buckets
@@ -259,8 +264,10 @@ impl ServerGroup {
         context: &QueryContext,
     ) -> SeriesStream {
         let Some(bucket) = self.buckets.get(bucket_index) else {
-            context.annotations.add(Annotation::warning(format!("{} has no targets", self.name)));
-            return stream::empty().boxed();
+            return match self.say_that_it_has_no_targets(context) {
+                Ok(()) => stream::empty().boxed(),
+                Err(error) => stream::iter([Err(error)]).boxed(),
+            };
         };
         match self.may_have(bucket_index, request, context) {
             Ok(true) => {}
@@ -290,7 +297,7 @@ impl ServerGroup {
             group: self.name.clone(),
             replicas: bucket.replicas.clone(),
             timeout: self.timeout,
-            failure_policy: self.failure_policy,
+            failure_policy: self.failure_policy_in(context),
             merge_policy: self.merge_policy,
             request: Arc::new(SelectRequest { matchers, form: request.form.clone() }),
             sample_times: match bucket.sample_times {
@@ -465,7 +472,7 @@ impl ServerGroup {
             replicas: &bucket.replicas,
             class: CallClass::Metadata,
             timeout: self.timeout,
-            policy: self.failure_policy,
+            policy: self.failure_policy_in(context),
             context,
         };
         let ask = |replica| -> BoxFuture<'static, Result<T, Error>> { ask(replica, context.clone()).boxed() };
@@ -479,8 +486,23 @@ impl ServerGroup {
         asked: impl Iterator<Item = impl Future<Output = Result<T, Error>>>,
     ) -> Result<Vec<T>, Error> {
         if self.buckets.is_empty() {
-            context.annotations.add(Annotation::warning(format!("{} has no targets", self.name)));
+            self.say_that_it_has_no_targets(context)?;
         }
         try_join_all(asked).await
+    }
+
+    /// Its own policy, or what the query wants.
+    fn failure_policy_in(&self, context: &QueryContext) -> FailurePolicy {
+        self.failure_policy.in_query(context.sources.partial_response)
+    }
+
+    /// A warning; an error where the answer must be whole.
+    fn say_that_it_has_no_targets(&self, context: &QueryContext) -> Result<(), Error> {
+        let text = format!("{} has no targets", self.name);
+        if context.sources.partial_response == PartialResponse::Refuse {
+            return Err(Error::new(ErrorKind::Unavailable, text));
+        }
+        context.annotations.add(Annotation::warning(text));
+        Ok(())
     }
 }

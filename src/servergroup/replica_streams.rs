@@ -9,7 +9,7 @@
 //! | some ended, some failed | everything of those that ended, what the others had sent in whole series, and a warning for each failure |
 //! | one goes on, one is silent | as if it had failed, when its patience is over |
 //! | one is unhealthy, another is not | the unhealthy one is not asked, and a warning says so, unless nobody else begins to answer |
-//! | none ended | an error that names each; with `ignore_error` nothing, with `downgrade_error` a warning and nothing |
+//! | none ended | an error that names each; with `ignore_error` nothing, with `downgrade_error` a warning and nothing; what the query says of partial responses wins |
 //! | the query's own limits were reached, or a gateway asks itself | that error, at once |
 
 use std::collections::VecDeque;
@@ -398,7 +398,7 @@ impl Merging {
         let failures: Vec<(TargetUrl, Error)> =
             self.scan.replicas.iter().zip(&self.states).filter_map(failure).collect();
         if self.states.contains(&State::Ended) || self.states.is_empty() {
-            self.fan_out().warn(&failures);
+            self.fan_out().answered(&failures);
             return Ok(());
         }
         self.fan_out().fail(&failures)?;

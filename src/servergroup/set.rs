@@ -1,6 +1,7 @@
 //! All server groups of a config.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::Arc;
 
 use futures::future::try_join_all;
@@ -12,7 +13,7 @@ use super::rewrite::Rewrites;
 use crate::config::PromxyConfig;
 use crate::error::Error;
 use crate::merge::{unite_label_sets, unite_metadata, unite_names};
-use crate::model::{GatewayId, Labels, MetadataRequest, MetricMetadata, QueryContext};
+use crate::model::{GatewayId, Labels, MetadataRequest, MetricMetadata, QueryContext, SourcePolicy};
 use crate::telemetry::LabelFilterMetrics;
 use crate::telemetry::TargetRegistry;
 
@@ -106,33 +107,56 @@ impl ServerGroupSet {
         &self.groups
     }
 
-    /// Label names over all groups, sorted, unique.
-    pub async fn label_names(&self, request: &MetadataRequest, context: &QueryContext) -> Result<Vec<String>, Error> {
-        Ok(unite_names(try_join_all(self.groups.iter().map(|group| group.label_names(request, context))).await?))
+    /// Has it the groups that a query chooses?
+    pub fn check_groups(&self, sources: &SourcePolicy) -> Result<(), Error> {
+        if sources.chooses_all() {
+            return Ok(());
+        }
+        sources.check_groups(&self.groups.iter().map(|group| group.name()).collect::<Vec<_>>())
     }
 
-    /// Values of one label over all groups, sorted, unique.
+    /// Label names over the groups, sorted, unique.
+    pub async fn label_names(&self, request: &MetadataRequest, context: &QueryContext) -> Result<Vec<String>, Error> {
+        self.ask(context, |group| group.label_names(request, context)).await.map(unite_names)
+    }
+
+    /// Values of one label over the groups, sorted, unique.
     pub async fn label_values(
         &self,
         name: &str,
         request: &MetadataRequest,
         context: &QueryContext,
     ) -> Result<Vec<String>, Error> {
-        let asked = self.groups.iter().map(|group| group.label_values(name, request, context));
-        Ok(unite_names(try_join_all(asked).await?))
+        self.ask(context, |group| group.label_values(name, request, context)).await.map(unite_names)
     }
 
-    /// Label sets over all groups, sorted, unique.
+    /// Label sets over the groups, sorted, unique.
     pub async fn series(&self, request: &MetadataRequest, context: &QueryContext) -> Result<Vec<Labels>, Error> {
-        Ok(unite_label_sets(try_join_all(self.groups.iter().map(|group| group.series(request, context))).await?))
+        self.ask(context, |group| group.series(request, context)).await.map(unite_label_sets)
     }
 
-    /// Metadata by metric name over all groups.
+    /// Metadata by metric name over the groups.
     pub async fn metric_metadata(
         &self,
         metric: Option<&str>,
         context: &QueryContext,
     ) -> Result<BTreeMap<String, Vec<MetricMetadata>>, Error> {
-        Ok(unite_metadata(try_join_all(self.groups.iter().map(|group| group.metric_metadata(metric, context))).await?))
+        self.ask(context, |group| group.metric_metadata(metric, context)).await.map(unite_metadata)
+    }
+
+    /// All groups that the query is about at once; the first error ends the others.
+    async fn ask<'a, T, F>(
+        &'a self,
+        context: &QueryContext,
+        ask: impl Fn(&'a ServerGroup) -> F,
+    ) -> Result<Vec<T>, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        self.check_groups(&context.sources)?;
+        let asked = self.groups.iter().filter(|group| group.is_chosen(context)).map(|group| ask(group));
+        let answers = try_join_all(asked).await?;
+        context.sources.judge()?;
+        Ok(answers)
     }
 }

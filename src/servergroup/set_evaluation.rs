@@ -54,6 +54,9 @@ impl ServerGroupSet {
 }
 
 fn judge_alone(group: &ServerGroup, bucket: usize, request: &EvaluateRequest, context: &QueryContext) -> Judgement {
+    if !group.is_chosen(context) {
+        return Judgement::nothing("the query is about other groups");
+    }
     let (after, until) = request.reads;
     match (group.buckets().get(bucket).map(|own| own.is_reached(request)), group.covered(after, until, context)) {
         (None, _) => Judgement::exact("it has no targets"),

@@ -8,7 +8,7 @@ use axum::http::HeaderMap;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::error::{Error, ErrorKind};
-use crate::model::{DurationMs, EvaluationMode, PATH_HEADER, TimestampMs};
+use crate::model::{DurationMs, EvaluationMode, PATH_HEADER, PartialResponse, SourcePolicy, TimestampMs};
 use crate::query::{QueryEngine, QueryOptions, QueryResult};
 use crate::runtime::CpuTask;
 use crate::serve::http::params::{Form, in_parameter, parse_duration_ns};
@@ -41,7 +41,7 @@ pub(in crate::serve) fn gateway_path(headers: &HeaderMap) -> impl Iterator<Item 
     headers.get_all(PATH_HEADER).into_iter().filter_map(|value| value.to_str().ok())
 }
 
-/// `timeout` and `lookback_delta`, in the order in which Prometheus looks at them; `mode`, which is ours.
+/// `timeout` and `lookback_delta`, in the order in which Prometheus looks at them; `mode` and who is asked, which are ours.
 pub(super) fn query_options(state: &ApiState, headers: &HeaderMap, form: &Form) -> Result<QueryOptions, Error> {
     let timeout = match form.get("timeout") {
         "" => None,
@@ -68,7 +68,53 @@ pub(super) fn query_options(state: &ApiState, headers: &HeaderMap, form: &Form) 
     };
     let asked_at = Some(Instant::now());
     let proxied_headers = proxied_headers(state, headers);
-    Ok(QueryOptions { timeout, asked_at, lookback, proxied_headers, mode, ..QueryOptions::default() })
+    let SourceChoice { partial_response, groups } = SourceChoice::parse(state, form)?;
+    Ok(QueryOptions {
+        timeout,
+        asked_at,
+        lookback,
+        proxied_headers,
+        mode,
+        partial_response,
+        groups,
+        ..QueryOptions::default()
+    })
+}
+
+/// Who is asked, and whether all must answer.
+pub(super) struct SourceChoice {
+    pub(super) partial_response: PartialResponse,
+    pub(super) groups: Option<Vec<String>>,
+}
+
+impl SourceChoice {
+    /// `group`, once for each group; `partial_response`, Thanos' parameter with Go's words for yes and no.
+    pub(super) fn parse(state: &ApiState, form: &Form) -> Result<Self, Error> {
+        let partial_response = match form.get("partial_response") {
+            "" => PartialResponse::ByGroup,
+            "1" | "t" | "T" | "true" | "TRUE" | "True" => PartialResponse::Allow,
+            "0" | "f" | "F" | "false" | "FALSE" | "False" => PartialResponse::Refuse,
+            text => {
+                let text: String = text.chars().take(40).collect();
+                let refused = Error::bad_data(format!(
+                    "{text:?} is neither true nor false: write true for what there is, with warnings, or false for all or nothing"
+                ));
+                return Err(in_parameter("partial_response")(refused));
+            }
+        };
+        let groups: Vec<String> = form.all("group").filter(|group| !group.is_empty()).map(str::to_owned).collect();
+        let groups = (!groups.is_empty()).then_some(groups);
+        check_groups(state, groups.as_deref()).map_err(in_parameter("group"))?;
+        Ok(Self { partial_response, groups })
+    }
+}
+
+/// Are these groups of the running config? The engine would say so, too, but of the query as a whole.
+fn check_groups(state: &ApiState, groups: Option<&[String]>) -> Result<(), Error> {
+    match groups {
+        None => Ok(()),
+        some => state.engine().source().check_groups(&SourcePolicy::new(PartialResponse::default(), some)),
+    }
 }
 
 /// Waits for work that knows its own deadline, and a little longer.

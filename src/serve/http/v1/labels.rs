@@ -19,6 +19,7 @@ pub(super) async fn names(State(state): State<ApiState>, headers: HeaderMap, for
     answer(
         &state,
         &headers,
+        &form,
         |names: &Vec<_>, warnings, infos| encode_strings(names, warnings, infos),
         move |source, context| async move {
             Ok(cut_to(source.label_names(&with_one_more(request), &context).await?, limit))
@@ -44,6 +45,7 @@ pub(super) async fn values(
     answer(
         &state,
         &headers,
+        &form,
         |names: &Vec<_>, warnings, infos| encode_strings(names, warnings, infos),
         move |source, context| async move {
             Ok(cut_to(source.label_values(&name, &with_one_more(request), &context).await?, limit))

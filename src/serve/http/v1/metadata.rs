@@ -23,7 +23,7 @@ pub(super) async fn metadata(
     let names_max = parse_count(&form, "limit")?;
     let entries_max = parse_count(&form, "limit_per_metric")?.filter(|entries| *entries > 0);
     let metric = Some(form.get("metric").to_owned()).filter(|metric| !metric.is_empty());
-    answer(&state, &headers, encode_metric_metadata, move |source, context| async move {
+    answer(&state, &headers, &form, encode_metric_metadata, move |source, context| async move {
         let all = source.metric_metadata(metric.as_deref(), &context).await?;
         // Prometheus says nothing when it cuts here, so neither do we.
         Ok(Limited { value: shorten(all, names_max, entries_max), was_cut: false })

@@ -23,7 +23,7 @@ pub(super) async fn series(
     let mut request = parse_metadata_window(&form)?;
     request.selectors = parse_selectors(&form, selector_of).map_err(in_parameter("match[]"))?;
     let limit = request.limit;
-    answer(&state, &headers, |series: &Vec<_>, warnings, infos| encode_series(series, warnings, infos), move |source, context| async move {
+    answer(&state, &headers, &form, |series: &Vec<_>, warnings, infos| encode_series(series, warnings, infos), move |source, context| async move {
         Ok(cut_to(source.series(&with_one_more(request), &context).await?, limit))
     })
     .await

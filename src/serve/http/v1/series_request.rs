@@ -8,11 +8,12 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
 
-use super::evaluation::{proxied_headers, within_deadline};
+use super::evaluation::{SourceChoice, proxied_headers, within_deadline};
 use crate::error::Error;
 use crate::model::{Matcher, MetadataRequest, QueryContext};
 use crate::query::QueryOptions;
 use crate::scan::SeriesSource;
+use crate::serve::http::params::Form;
 use crate::serve::http::respond::{ApiError, Notes, json_response};
 use crate::serve::http::state::ApiState;
 use crate::syntax::{self, ExprKind, Features, VectorSelector};
@@ -46,6 +47,7 @@ type Write<T> = fn(&T, &[String], &[String]) -> Bytes;
 pub(super) async fn answer<T, F, Fut>(
     state: &ApiState,
     headers: &HeaderMap,
+    form: &Form,
     write: Write<T>,
     ask: F,
 ) -> Result<Response, ApiError>
@@ -55,7 +57,9 @@ where
     Fut: Future<Output = Result<Limited<T>, Error>> + Send + 'static,
 {
     let engine = state.engine();
-    let options = QueryOptions { proxied_headers: proxied_headers(state, headers), ..QueryOptions::default() };
+    let SourceChoice { partial_response, groups } = SourceChoice::parse(state, form)?;
+    let proxied_headers = proxied_headers(state, headers);
+    let options = QueryOptions { proxied_headers, partial_response, groups, ..QueryOptions::default() };
     let context = engine.context(&options);
     let annotations = context.annotations.clone();
     let source = Arc::clone(engine.source());
