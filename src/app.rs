@@ -170,10 +170,15 @@ impl App {
     }
 
     async fn listen(&mut self) -> Result<(), String> {
-        let options = ListenOptions { read_timeout: self.flags.read_timeout, ..ListenOptions::default() };
+        let options = listen_options(&self.flags);
         let http = bind("--bind-addr", &self.flags.bind_addr).await?;
         let grpc = match self.flags.grpc_bind_addr.as_str() {
             "none" => None,
+            "shared" => {
+                log_address("HTTP and gRPC", &http);
+                self.listeners.spawn(grpc::serve_shared(http, self.state.clone(), options, self.stop.clone()));
+                return Ok(());
+            }
             address => Some(bind("--grpc.bind-addr", address).await?),
         };
         log_address("HTTP", &http);
@@ -323,6 +328,16 @@ fn api_options(
         metrics,
         gateway: GatewayId::random(),
     })
+}
+
+fn listen_options(flags: &ServeFlags) -> ListenOptions {
+    ListenOptions {
+        connections_max: flags.max_connections,
+        read_timeout: flags.read_timeout,
+        age_max: flags.max_connection_age,
+        age_grace: flags.shutdown_timeout,
+        ..ListenOptions::default()
+    }
 }
 
 async fn bind(flag: &str, address: &str) -> Result<TcpListener, String> {

@@ -23,6 +23,8 @@ const LONG_ABOUT: &str = "One Prometheus API in front of many Prometheus servers
 const AFTER_HELP: &str = "\
 Examples:
   quiver --config=quiver.yml                        serve on :8082 (HTTP) and :8083 (gRPC)
+  quiver --config=quiver.yml --grpc.bind-addr=shared
+                                                    serve both on :8082
   quiver check-config quiver.yml                    check a config file without the network
   quiver demo                                       two groups of two replicas with made-up data, and the gateway
   quiver test promql operators.test                 run a file in Prometheus' test format
@@ -80,7 +82,7 @@ pub enum Command {
         /// Address of the gateway's HTTP API
         #[arg(long = "bind-addr", value_name = "ADDRESS", default_value = ":8082")]
         bind_addr: String,
-        /// Address of the gateway's gRPC API; `none` turns it off
+        /// Address of the gateway's gRPC API; `shared` is that of the HTTP API, `none` turns it off
         #[arg(long = "grpc.bind-addr", value_name = "ADDRESS", default_value = ":8083")]
         grpc_bind_addr: String,
     },
@@ -136,7 +138,7 @@ pub struct ServeFlags {
     #[arg(long = "bind-addr", value_name = "ADDRESS", default_value = ":8082")]
     pub bind_addr: String,
 
-    /// Address of the gRPC API; `none` turns it off
+    /// Address of the gRPC API; `shared` is the port of the HTTP API, `none` turns it off
     #[arg(long = "grpc.bind-addr", value_name = "ADDRESS", default_value = ":8083")]
     pub grpc_bind_addr: String,
 
@@ -175,6 +177,15 @@ pub struct ServeFlags {
     /// How long a request may take to arrive, and a connection rest
     #[arg(long = "web.read-timeout", value_name = "DURATION", default_value = "5m", value_parser = parse_wait)]
     pub read_timeout: Duration,
+
+    /// How many connections each address serves at a time; more wait until one of them ends
+    #[arg(long = "web.max-connections", value_name = "COUNT", default_value = "4096", value_parser = parse_connections)]
+    pub max_connections: usize,
+
+    /// How old a connection may get; then it takes no more requests, and those in flight have --http.shutdown-timeout to
+    /// end. The client comes back, through a load balancer perhaps to another instance. No limit unless given
+    #[arg(long = "web.max-connection-age", value_name = "DURATION", value_parser = parse_age)]
+    pub max_connection_age: Option<Duration>,
 
     /// Path of this server's own metrics
     #[arg(long = "metrics-path", value_name = "PATH", default_value = "/metrics", value_parser = parse_route_prefix)]
@@ -514,6 +525,21 @@ fn parse_wait(text: &str) -> Result<Duration, String> {
     parse_duration_ms(text).map(Duration::from)
 }
 
+/// Much shorter, and a connection would be used for no more than a request or two.
+const CONNECTION_AGE_MIN: Duration = Duration::from_secs(1);
+
+fn parse_age(text: &str) -> Result<Duration, String> {
+    let age = parse_wait(text)?;
+    if age >= CONNECTION_AGE_MIN { Ok(age) } else { Err("must be at least 1s".to_owned()) }
+}
+
+fn parse_connections(text: &str) -> Result<usize, String> {
+    match text.parse::<usize>() {
+        Ok(most @ 1..=1_000_000) => Ok(most),
+        _ => Err("must be from 1 to 1000000".to_owned()),
+    }
+}
+
 fn parse_lookback(text: &str) -> Result<DurationMs, String> {
     let duration = parse_duration_ms(text)?;
     if duration.0 > 0 { Ok(duration) } else { Err("must be more than zero".to_owned()) }
@@ -632,6 +658,8 @@ mod tests {
             web.cors.origin=.*
             web.enable-lifecycle=false
             web.external-url=
+            web.max-connection-age=
+            web.max-connections=4096
             web.read-timeout=5m
             web.route-prefix="#]]
         .assert_eq(&shown.join("\n"));
@@ -702,6 +730,8 @@ mod tests {
             ("--web.config.file=x.yml", "--web.config.file is not built yet"),
             ("--rules.alert.resend-delay=2m", "--rules.alert.resend-delay is not built yet"),
             ("--rules.alertbackfill", "--rules.alertbackfill is not built yet"),
+            ("--web.max-connections=0", "must be from 1 to 1000000"),
+            ("--web.max-connection-age=100ms", "must be at least 1s"),
             ("nosuch", "unrecognized subcommand 'nosuch'"),
         ] {
             let exit = read(line).expect_err(line);

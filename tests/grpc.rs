@@ -26,6 +26,7 @@ use quiver::testing::MemoryStore;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
+use tonic::codec::CompressionEncoding;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status, Streaming};
 
@@ -316,6 +317,15 @@ async fn health_and_reflection_are_served_and_the_end_is_orderly() {
         assert_eq!(status, ServingStatus::Serving, "{service:?}");
     }
 
+    // As `/-/ready` does, before anything else ends.
+    let mut watched = health.watch(HealthCheckRequest::default()).await.expect("a stream").into_inner();
+    let mut told = async || watched.message().await.expect("a message").expect("no end").status();
+    assert_eq!(told().await, ServingStatus::Serving);
+    server.api.set_ready(false);
+    assert_eq!(told().await, ServingStatus::NotServing);
+    server.api.set_ready(true);
+    assert_eq!(told().await, ServingStatus::Serving);
+
     let mut reflection = ServerReflectionClient::new(server.channel.clone());
     let list = ServerReflectionRequest {
         host: String::new(),
@@ -333,6 +343,24 @@ async fn health_and_reflection_are_served_and_the_end_is_orderly() {
     server.stop.cancel();
     drop((health, reflection, answers, server.channel));
     server.running.await.expect("it ends by itself");
+}
+
+#[tokio::test]
+async fn a_message_that_is_too_large_is_refused_and_the_connection_lives() {
+    let server = Server::start(two_jobs()).await;
+    let padded = |bytes: usize| format!("1{}", " ".repeat(bytes));
+    let request = |query| proto::QueryRequest { query, ..Default::default() };
+    let refused = server.client().query(request(padded(3 << 20))).await.expect_err("3 MiB");
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
+    assert!(refused.message().contains("the limit is: 2097152 bytes"), "{refused}");
+    // Compressed it is a few kilobytes.
+    let mut client = server.client().send_compressed(CompressionEncoding::Gzip);
+    let refused = client.query(request(padded(8 << 20))).await.expect_err("8 MiB when it is unpacked");
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
+    assert!(refused.message().contains("of 2097152 bytes"), "{refused}");
+    let long = server.client().query(request(padded(1 << 20))).await.expect_err("longer than a query may be");
+    assert_eq!(long.code(), Code::InvalidArgument, "{long}");
+    assert_eq!(instant(&server, "hits", 100_000).await.expect("an answer").rows().len(), 2);
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! The process: starts with a config, reloads, ends; says nothing that is secret.
 
+mod support;
+
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -9,6 +11,13 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
+use quiver::serve::grpc::proto;
+use quiver::serve::grpc::proto::query_service_client::QueryServiceClient;
+use tonic::Code;
+use tonic::transport::Channel;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 
 const SECRET: &str = "hunter2-is-the-password";
 
@@ -18,8 +27,12 @@ fn quiver() -> Command {
 
 fn good_config(group_name: &str) -> String {
     // Nobody listens on port 1: starting must not wait for a downstream.
+    config_with(group_name, "127.0.0.1:1")
+}
+
+fn config_with(group_name: &str, target: &str) -> String {
     format!(
-        "promxy:\n  server_groups:\n    - name: {group_name}\n      static_configs:\n        - targets: ['127.0.0.1:1']\n      \
+        "promxy:\n  server_groups:\n    - name: {group_name}\n      static_configs:\n        - targets: ['{target}']\n      \
          http_client:\n        basic_auth: {{username: me, password: {SECRET}}}\n"
     )
 }
@@ -32,11 +45,19 @@ struct Server {
     seen: String,
 }
 
+/// Both kinds of API on free ports.
+const SEPARATE: [&str; 2] = ["--bind-addr=127.0.0.1:0", "--grpc.bind-addr=127.0.0.1:0"];
+const SHARED: [&str; 2] = ["--bind-addr=127.0.0.1:0", "--grpc.bind-addr=shared"];
+
 impl Server {
     fn start(config: &Path, flags: &[&str]) -> Self {
+        Self::start_on(SEPARATE, config, flags)
+    }
+
+    fn start_on(addresses: [&str; 2], config: &Path, flags: &[&str]) -> Self {
         let mut child = quiver()
             .arg(format!("--config={}", config.display()))
-            .args(["--bind-addr=127.0.0.1:0", "--grpc.bind-addr=127.0.0.1:0"])
+            .args(addresses)
             .args(flags)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -70,7 +91,12 @@ impl Server {
     }
 
     async fn ask(&self, method: &str, path: &str) -> (u16, String) {
-        let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+        self.ask_over(false, method, path).await
+    }
+
+    /// Over HTTP/1.1, or over HTTP/2 without an upgrade.
+    async fn ask_over(&self, http2: bool, method: &str, path: &str) -> (u16, String) {
+        let client = Client::builder(TokioExecutor::new()).http2_only(http2).build_http::<Full<Bytes>>();
         let request = http::Request::builder()
             .method(method)
             .uri(format!("http://{}{path}", self.http))
@@ -80,6 +106,11 @@ impl Server {
         let status = response.status().as_u16();
         let body = response.into_body().collect().await.expect("a body").to_bytes();
         (status, String::from_utf8_lossy(&body).into_owned())
+    }
+
+    /// To the port of the HTTP API, where gRPC is served on it, too.
+    async fn channel(&self) -> Channel {
+        Channel::from_shared(format!("http://{}", self.http)).expect("a URI").connect().await.expect("it listens")
     }
 
     /// Waits for the end; exit code, log and access log.
@@ -157,6 +188,89 @@ async fn a_second_signal_ends_it_at_once() {
     assert_eq!(code, Some(0), "{log}");
     assert!(log.contains("ended at once by a second signal"), "{log}");
     assert_eq!(access_log, "");
+}
+
+#[tokio::test]
+async fn one_port_serves_both_apis() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("quiver.yml");
+    std::fs::write(&config, good_config("first")).expect("written");
+    let flags = ["--http.shutdown-delay=0s", "--http.shutdown-timeout=1h"];
+    let mut server = Server::start_on(SHARED, &config, &flags);
+    for http2 in [false, true] {
+        let (status, body) = server.ask_over(http2, "GET", "/api/v1/query?query=1%2B1").await;
+        assert_eq!((status, body.contains(r#""2"]"#)), (200, true), "{body}");
+        assert_eq!(server.ask_over(http2, "GET", "/-/ready").await.0, 200);
+    }
+
+    let channel = server.channel().await;
+    let mut queries = QueryServiceClient::new(channel.clone());
+    let request = proto::QueryRequest { query: "1 + 1".to_owned(), ..Default::default() };
+    let mut answer = queries.query(request).await.expect("an answer").into_inner();
+    let Some(proto::query_response::Part::Header(header)) =
+        answer.message().await.expect("a message").expect("one").part
+    else {
+        panic!("the header comes first");
+    };
+    assert_eq!(header.scalar, 2.0);
+    assert!(answer.message().await.expect("a message").is_some());
+    assert!(answer.message().await.expect("the end").is_none());
+    let error = queries.query(proto::QueryRequest { query: "sum(".to_owned(), ..Default::default() }).await;
+    assert_eq!(error.expect_err("not PromQL").code(), Code::InvalidArgument);
+
+    // A client that watches the health does not hold up the end. It may miss what was said last.
+    let mut watched =
+        HealthClient::new(channel).watch(HealthCheckRequest::default()).await.expect("a stream").into_inner();
+    let mut health = async || watched.message().await.map(|message| message.expect("no end without a word").status());
+    assert_eq!(health().await.expect("a status"), ServingStatus::Serving);
+    server.signal("TERM");
+    let end = match health().await {
+        Ok(status) => {
+            assert_eq!(status, ServingStatus::NotServing);
+            health().await
+        }
+        ended => ended,
+    };
+    assert_eq!(end.expect_err("the end").code(), Code::Unavailable);
+    server.wait_for("ended");
+    let (code, log, access_log) = server.end();
+    assert_eq!(code, Some(0), "{log}");
+    for line in [
+        "\"GET /api/v1/query HTTP/1.1 200 ",
+        "\"GET /api/v1/query HTTP/2.0 200 ",
+        "\"POST /quiver.v1.QueryService/Query HTTP/2.0 200 ",
+        " grpc=OK\n",
+        " grpc=InvalidArgument\n",
+        " grpc=Unavailable\n",
+    ] {
+        assert!(access_log.contains(line), "{line} is not in {access_log}");
+    }
+}
+
+#[tokio::test]
+async fn a_query_that_does_not_end_is_cut_off_in_the_end() {
+    let downstream = support::Server::start(|_| support::Reply::Hang).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("quiver.yml");
+    std::fs::write(&config, config_with("first", &downstream.address())).expect("written");
+    let server = Server::start_on(SHARED, &config, &["--http.shutdown-delay=0s", "--http.shutdown-timeout=100ms"]);
+    let mut queries = QueryServiceClient::new(server.channel().await);
+    let asking = tokio::spawn(async move {
+        queries.query(proto::QueryRequest { query: "up".to_owned(), ..Default::default() }).await.map(|_| ())
+    });
+    let is_asked = async {
+        while downstream.all_asked().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    is_asked.await;
+    server.signal("TERM");
+    let (code, log, access_log) = server.end();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("ended before all requests were done"), "{log}");
+    asking.await.expect("it ends").expect_err("it was cut off");
+    downstream.hung_up.notified().await;
+    assert!(access_log.contains(" grpc=Canceled\n"), "{access_log}");
 }
 
 #[test]

@@ -39,6 +39,8 @@ pub struct AccessRecord {
     pub protocol: String,
     /// HTTP status.
     pub status: u16,
+    /// Name of the gRPC status, of a gRPC call.
+    pub grpc_code: Option<&'static str>,
     /// Bytes of the body as they were sent.
     pub response_bytes: u64,
     /// From the first byte of the request to the last one of the answer.
@@ -52,10 +54,14 @@ impl AccessRecord {
     fn text_line(&self) -> String {
         let remote = self.remote.map_or_else(|| "-".to_owned(), |remote| remote.to_canonical().to_string());
         let finished = DateTime::<Utc>::from(self.finished).format("%d/%b/%Y %H:%M:%S");
-        let Self { method, path, protocol, status, response_bytes, form, .. } = self;
+        let Self { method, path, protocol, status, grpc_code, response_bytes, form, .. } = self;
         let seconds = self.duration.as_secs_f64();
         let mut line =
             format!("{remote} - - [{finished}] \"{method} {path} {protocol} {status} {response_bytes}\" {seconds:.6}");
+        if let Some(code) = grpc_code {
+            line.push_str(" grpc=");
+            line.push_str(code);
+        }
         if !form.is_empty() {
             line.push(' ');
             line.push_str(form);
@@ -64,7 +70,7 @@ impl AccessRecord {
     }
 
     fn json_line(&self) -> String {
-        serde_json::json!({
+        let mut line = serde_json::json!({
             "remoteAddr": self.remote.map(|remote| remote.to_canonical().to_string()),
             "time": DateTime::<Utc>::from(self.finished).to_rfc3339_opts(SecondsFormat::Millis, true),
             "method": self.method,
@@ -74,8 +80,11 @@ impl AccessRecord {
             "responseBytes": self.response_bytes,
             "duration": self.duration.as_secs_f64(),
             "query": self.form,
-        })
-        .to_string()
+        });
+        if let Some(code) = self.grpc_code {
+            line["grpcCode"] = code.into();
+        }
+        line.to_string()
     }
 }
 
@@ -201,6 +210,7 @@ mod tests {
             method: "GET".to_owned(),
             path: "/api/v1/labels".to_owned(),
             protocol: "HTTP/1.1".to_owned(),
+            grpc_code: None,
             status: 200,
             response_bytes: 69,
             duration: Duration::from_micros(43_984),

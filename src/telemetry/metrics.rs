@@ -17,6 +17,7 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use super::grpc_metrics::GrpcMetrics;
 use super::label_filter_metrics::LabelFilterMetrics;
 use super::process_metrics::ProcessMetrics;
 use super::target_metrics::TargetRegistry;
@@ -79,6 +80,7 @@ pub struct Metrics {
     reload_seconds: Gauge<f64, AtomicU64>,
     targets: TargetRegistry,
     label_filters: LabelFilterMetrics,
+    grpc: GrpcMetrics,
 }
 
 impl Default for Metrics {
@@ -98,11 +100,13 @@ impl Default for Metrics {
             reload_seconds: Gauge::default(),
             targets: TargetRegistry::default(),
             label_filters: LabelFilterMetrics::default(),
+            grpc: GrpcMetrics::default(),
         };
         metrics.register_http();
         metrics.register_queries();
         metrics.register_process();
         metrics.label_filters.register(&mut metrics.registry);
+        metrics.grpc.register(&mut metrics.registry);
         metrics
     }
 }
@@ -183,6 +187,11 @@ impl Metrics {
         self.http_requests.get_or_create(&HandlerCode { handler: handler.to_owned(), code: status }).inc();
         self.http_seconds.get_or_create(&label).observe(duration.as_secs_f64());
         self.http_bytes.get_or_create(&label).observe(response_bytes as f64);
+    }
+
+    /// Counts a gRPC call that is over. `code` is Go's name of its status. Service and method must not be the client's invention.
+    pub fn grpc_call(&self, service: &str, method: &str, code: &'static str, duration: Duration) {
+        self.grpc.handled(service, method, code, duration);
     }
 
     /// Counts a query of a kind (`instant`, `range`) from now until the timer is finished or dropped.

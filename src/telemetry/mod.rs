@@ -1,6 +1,7 @@
 //! L0: what the process says of itself: logs, the access log, `/metrics`.
 
 mod access_log;
+mod grpc_metrics;
 mod label_filter_metrics;
 mod latency;
 mod logging;

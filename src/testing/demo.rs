@@ -48,7 +48,7 @@ const LATENCY: &str = "histogram_quantile(0.9, sum by (region, le) (rate(http_re
 pub struct DemoOptions {
     /// Address of the gateway; `:8082` is all addresses of the machine, port 0 a free one.
     pub bind_addr: String,
-    /// Address of its gRPC API; `None`: it has none.
+    /// Address of its gRPC API, or `shared` for that of the HTTP API; `None`: it has none.
     pub grpc_bind_addr: Option<String>,
     /// Where queries of the gateway are evaluated; `None`: on the runtime that serves them.
     pub cpu: Option<CpuPool>,
@@ -92,9 +92,16 @@ impl Demo {
         let address = http.local_addr().map_err(|error| error.to_string())?;
         let (limits, stop) = (ListenOptions::default(), CancellationToken::new());
         let mut listeners = JoinSet::new();
-        listeners.spawn(listen::serve(http, router(state.clone()), limits, stop.clone()));
-        if let Some(grpc) = &options.grpc_bind_addr {
-            listeners.spawn(grpc::serve(bind(grpc).await?, state.clone(), limits, stop));
+        match options.grpc_bind_addr.as_deref() {
+            Some("shared") => {
+                listeners.spawn(grpc::serve_shared(http, state.clone(), limits, stop));
+            }
+            own => {
+                listeners.spawn(listen::serve(http, router(state.clone()), limits, stop.clone()));
+                if let Some(grpc) = own {
+                    listeners.spawn(grpc::serve(bind(grpc).await?, state.clone(), limits, stop));
+                }
+            }
         }
         Ok(Self { address, config_text, replicas, state, _listeners: listeners })
     }

@@ -96,6 +96,7 @@ impl Drop for Observation {
                 path: std::mem::take(&mut self.path),
                 protocol: format!("{:?}", self.version),
                 status: self.status,
+                grpc_code: None,
                 response_bytes: self.response_bytes,
                 duration,
                 form: self.form_for_log(),

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use axum::http::HeaderName;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::cors::CorsOrigin;
 use crate::model::{GatewayId, Labels};
@@ -99,7 +98,7 @@ pub struct ApiState(Arc<Shared>);
 struct Shared {
     engine: ArcSwap<QueryEngine>,
     config: ArcSwap<ConfigStatus>,
-    ready: AtomicBool,
+    ready: watch::Sender<bool>,
     started_at: SystemTime,
     query_slots: Option<Arc<Semaphore>>,
     options: ApiOptions,
@@ -121,7 +120,7 @@ impl ApiState {
         Self(Arc::new(Shared {
             engine: ArcSwap::from_pointee(engine),
             config: ArcSwap::from_pointee(config),
-            ready: AtomicBool::new(true),
+            ready: watch::Sender::new(true),
             started_at: now,
             query_slots,
             options,
@@ -150,12 +149,32 @@ impl ApiState {
 
     /// Should load balancers send requests here? Not while shutting down.
     pub fn is_ready(&self) -> bool {
-        self.0.ready.load(Ordering::SeqCst)
+        *self.0.ready.borrow()
     }
 
     /// Changes what `/-/ready` answers.
     pub fn set_ready(&self, ready: bool) {
-        self.0.ready.store(ready, Ordering::SeqCst);
+        self.0.ready.send_replace(ready);
+    }
+
+    /// Follows what `/-/ready` answers.
+    pub(in crate::serve) fn readiness(&self) -> watch::Receiver<bool> {
+        self.0.ready.subscribe()
+    }
+
+    /// Where requests and queries are counted.
+    pub(in crate::serve) fn metrics(&self) -> &Metrics {
+        &self.0.options.metrics
+    }
+
+    /// Where requests are logged.
+    pub(in crate::serve) fn access_log(&self) -> Option<&AccessLog> {
+        self.0.options.access_log.as_ref()
+    }
+
+    /// At most so long may the body of a request take to arrive.
+    pub(in crate::serve) fn read_timeout(&self) -> Duration {
+        self.0.options.read_timeout
     }
 
     /// Where queries are evaluated.
