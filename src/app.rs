@@ -321,6 +321,8 @@ fn api_options(
         proxied_headers: flags.proxy_headers.clone(),
         read_timeout: flags.read_timeout,
         queries_max: flags.query_max_concurrency.0,
+        reads_max: (flags.read_max_concurrency > 0).then_some(flags.read_max_concurrency),
+        read_samples_max: (flags.read_sample_limit > 0).then_some(flags.read_sample_limit),
         flags: flags.shown.clone(),
         examples: Vec::new(),
         access_log,

@@ -228,6 +228,16 @@ pub struct ServeFlags {
           value_parser = parse_concurrency)]
     pub query_max_concurrency: QueryConcurrency,
 
+    /// How many remote reads are answered at a time; others wait in line, within --query.timeout. 0 is no limit
+    #[arg(long = "remote-read.max-concurrency", value_name = "COUNT", default_value = "10",
+          value_parser = clap::value_parser!(usize))]
+    pub read_max_concurrency: usize,
+
+    /// How many samples a query of a remote read may have whose answer is one message (SAMPLES); 0 is no limit. Answers that
+    /// are streamed as chunks have no such limit
+    #[arg(long = "storage.remote.read-sample-limit", value_name = "COUNT", default_value = "50000000")]
+    pub read_sample_limit: u64,
+
     /// Features of PromQL that are off by default, under Prometheus' names; a list with commas, may be repeated
     #[arg(long = "enable-feature", value_name = "NAMES", value_delimiter = ',', action = ArgAction::Append)]
     pub enable_feature: Vec<String>,
@@ -342,11 +352,10 @@ const fn not_built(name: &'static str, default: Option<&'static str>) -> NotBuil
     NotBuiltFlag { name, default, takes_value: true }
 }
 
-const NOT_BUILT: [NotBuiltFlag; 9] = [
+const NOT_BUILT: [NotBuiltFlag; 8] = [
     not_built("web.config.file", None),
     not_built("storage.path", None),
     not_built("storage.tsdb.path", None),
-    not_built("remote-read.max-concurrency", Some("10")),
     not_built("alertmanager.notification-queue-capacity", Some("10000")),
     not_built("rules.alert.for-outage-tolerance", Some("1h")),
     not_built("rules.alert.for-grace-period", Some("10m")),
@@ -647,12 +656,13 @@ mod tests {
             query.max-samples=50000000
             query.mode=auto
             query.timeout=2m
-            remote-read.max-concurrency=
+            remote-read.max-concurrency=10
             rules.alert.for-grace-period=
             rules.alert.for-outage-tolerance=
             rules.alert.resend-delay=
             rules.alertbackfill=false
             storage.path=
+            storage.remote.read-sample-limit=50000000
             storage.tsdb.path=
             web.config.file=
             web.cors.origin=.*
@@ -757,12 +767,12 @@ mod tests {
 
     #[test]
     fn a_default_of_promxy_is_only_a_warning() {
-        let flags = flags("--rules.alert.for-outage-tolerance=60m --remote-read.max-concurrency=10");
+        let flags = flags("--rules.alert.for-outage-tolerance=60m --rules.alert.resend-delay=1m");
         assert_eq!(
             flags.warnings,
             [
-                "--remote-read.max-concurrency is not built yet; its default value 10 changes nothing",
                 "--rules.alert.for-outage-tolerance is not built yet; its default value 60m changes nothing",
+                "--rules.alert.resend-delay is not built yet; its default value 1m changes nothing",
             ]
         );
     }

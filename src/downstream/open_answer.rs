@@ -16,7 +16,7 @@ use super::instrument::CallMeter;
 use super::response_error::{from_body, from_envelope, from_loop, from_refusal, in_words, unavailable};
 use crate::decode::decode_error_body;
 use crate::error::{Error, ErrorKind};
-use crate::model::QueryContext;
+use crate::model::{QueryContext, START_TIMES_HEADER};
 
 /// So much of an error page is read to find a text in it.
 const ERROR_BODY_BYTES_MAX: usize = 64 * 1024;
@@ -83,6 +83,7 @@ impl HttpClient {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("snappy"));
             let (name, version) = REMOTE_READ_VERSION;
             headers.insert(name, version);
+            headers.insert(START_TIMES_HEADER, HeaderValue::from_static("1"));
         }
         Ok(request)
     }
@@ -107,6 +108,11 @@ impl OpenAnswer {
     /// Empty where there is none.
     pub(super) fn content_encoding(&self) -> String {
         self.header(CONTENT_ENCODING).trim().to_ascii_lowercase()
+    }
+
+    /// Is there a header of this name?
+    pub(super) fn has_header(&self, name: &str) -> bool {
+        self.headers.contains_key(name)
     }
 
     fn header(&self, name: HeaderName) -> &str {

@@ -27,7 +27,7 @@ use super::open_answer::{OpenAnswer, OpenRequest};
 use super::response_error::unavailable;
 use super::{HttpClient, TargetUrl};
 use crate::error::{Error, ErrorKind};
-use crate::model::QueryContext;
+use crate::model::{QueryContext, WITHOUT_STALE_MARKERS_HEADER};
 use request::encode_empty_request;
 
 /// The remote read endpoint of one server.
@@ -126,6 +126,10 @@ impl RemoteRead {
             if !form.allows_encoding(&answer.content_encoding()) {
                 let text = "bad answer: it is compressed, which was not asked for";
                 return Err(ReadError::Failed(unavailable(text)));
+            }
+            if answer.has_header(WITHOUT_STALE_MARKERS_HEADER) {
+                let text = "servers behind it tell no stale markers by remote read, of which its query API knows";
+                return Err(ReadError::Refused(unavailable(text)));
             }
             return Ok((form, answer));
         }

@@ -3,6 +3,7 @@
 //! Source: Prometheus v3.14 storage/remote/chunked.go and codec.go, prompb/remote.proto and types.proto.
 
 use super::chunk::EncodedChunk;
+use super::protobuf::{write_bytes, write_uvarint, write_varint_field};
 use crate::model::LabelsRef;
 
 /// Prometheus' `--storage.remote.read-max-bytes-in-frame`.
@@ -53,28 +54,6 @@ fn chunk_message(chunk: &EncodedChunk) -> Vec<u8> {
     write_varint_field(3, chunk.encoding as u64, &mut message);
     write_bytes(4, &chunk.data, &mut message);
     message
-}
-
-/// A number; as in proto3, zero is not written.
-fn write_varint_field(field: u64, value: u64, out: &mut Vec<u8>) {
-    if value != 0 {
-        write_uvarint(field << 3, out);
-        write_uvarint(value, out);
-    }
-}
-
-fn write_bytes(field: u64, bytes: &[u8], out: &mut Vec<u8>) {
-    write_uvarint(field << 3 | 2, out);
-    write_uvarint(bytes.len() as u64, out);
-    out.extend_from_slice(bytes);
-}
-
-fn write_uvarint(mut value: u64, out: &mut Vec<u8>) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@ mod json;
 mod labels_json;
 mod metadata_json;
 mod number;
+mod protobuf;
+mod read_response;
 mod text;
 
 pub use chunk::{
@@ -25,3 +27,4 @@ pub use number::{
     format_exponent_float, format_general_float, format_plain_float, write_api_float, write_exponent_float,
     write_float_seconds, write_general_float, write_plain_float, write_timestamp,
 };
+pub use read_response::ReadResponseEncoder;

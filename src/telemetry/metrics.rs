@@ -72,6 +72,7 @@ pub struct Metrics {
     http_bytes: Family<Handler, Histogram, fn() -> Histogram>,
     queries_running: Gauge,
     queries_concurrent_max: Gauge,
+    remote_reads: Gauge,
     query_slice_seconds: Family<Slice, Histogram, fn() -> Histogram>,
     query_seconds: Family<KindOutcome, Histogram, fn() -> Histogram>,
     query_samples: Counter,
@@ -92,6 +93,7 @@ impl Default for Metrics {
             http_bytes: Family::new_with_constructor(bytes_histogram),
             queries_running: Gauge::default(),
             queries_concurrent_max: Gauge::default(),
+            remote_reads: Gauge::default(),
             query_slice_seconds: Family::new_with_constructor(seconds_histogram),
             query_seconds: Family::new_with_constructor(seconds_histogram),
             query_samples: Counter::default(),
@@ -139,6 +141,11 @@ impl Metrics {
             "prometheus_engine_queries_concurrent_max",
             "The max number of concurrent queries, -1 for no limit",
             self.queries_concurrent_max.clone(),
+        );
+        registry.register(
+            "prometheus_remote_read_handler_queries",
+            "The current number of remote read requests that are answered or wait for that",
+            self.remote_reads.clone(),
         );
         registry.register(
             "prometheus_engine_query_duration_histogram_seconds",
@@ -198,6 +205,12 @@ impl Metrics {
     pub fn query_started(self: &Arc<Self>, kind: &'static str) -> QueryTimer {
         self.queries_running.inc();
         QueryTimer { metrics: Arc::clone(self), kind, started: Instant::now(), outcome: "canceled" }
+    }
+
+    /// Counts a remote read from now until the timer is finished or dropped.
+    pub fn remote_read_started(&self) -> RemoteReadTimer<'_> {
+        self.remote_reads.inc();
+        RemoteReadTimer { metrics: self, started: Instant::now(), outcome: "canceled" }
     }
 
     /// At most so many queries run at a time; `None` is no limit.
@@ -302,6 +315,30 @@ impl Drop for QueryTimer {
     }
 }
 
+/// Counts one remote read. Dropped without [`RemoteReadTimer::finish`], it was canceled.
+#[derive(Debug)]
+pub struct RemoteReadTimer<'a> {
+    metrics: &'a Metrics,
+    started: Instant,
+    outcome: &'static str,
+}
+
+impl RemoteReadTimer<'_> {
+    /// Ends it with `success`, or with the type of the error.
+    pub fn finish(mut self, outcome: &'static str) {
+        self.outcome = outcome;
+    }
+}
+
+impl Drop for RemoteReadTimer<'_> {
+    fn drop(&mut self) {
+        let Self { metrics, started, outcome } = self;
+        metrics.remote_reads.dec();
+        let label = KindOutcome { kind: "remote_read", outcome };
+        metrics.query_seconds.get_or_create(&label).observe(started.elapsed().as_secs_f64());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -319,6 +356,7 @@ mod tests {
         metrics.http_request("/api/v1/query", 200, Duration::from_millis(30), 1_000);
         metrics.query_started("instant").finish("success", 12);
         drop(metrics.query_started("range"));
+        metrics.remote_read_started().finish("success");
         metrics.config_loaded(false, Duration::from_millis(1));
         let page = metrics.render();
         for (series, expected) in [
@@ -328,6 +366,8 @@ mod tests {
             (r#"prometheus_http_response_size_bytes_sum{handler="/api/v1/query"}"#, 1_000.0),
             (r#"quiver_query_duration_seconds_count{kind="instant",outcome="success"}"#, 1.0),
             (r#"quiver_query_duration_seconds_count{kind="range",outcome="canceled"}"#, 1.0),
+            (r#"quiver_query_duration_seconds_count{kind="remote_read",outcome="success"}"#, 1.0),
+            ("prometheus_remote_read_handler_queries", 0.0),
             ("prometheus_engine_query_samples_total", 12.0),
             ("prometheus_engine_queries", 0.0),
             ("prometheus_engine_queries_concurrent_max", 20.0),

@@ -13,7 +13,7 @@ use axum::extract::{Request, State};
 use axum::http::header::{ACCEPT_ENCODING, CONTENT_TYPE};
 use axum::http::{Method, Response, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use futures::StreamExt;
 use parking_lot::Mutex;
 use serde_json::json;
@@ -262,6 +262,8 @@ fn own_routes(store: &Arc<MemoryStore>, options: &FakeOptions) -> Router {
         let handler = ReadHandler::new(Arc::clone(store), remote_read.clone(), options.external_labels.clone());
         let read = post(remote_read::read).with_state(Arc::new(handler));
         routes = routes.route(&format!("{prefix}/api/v1/read"), read);
+    } else {
+        routes = routes.route(&format!("{prefix}/api/v1/read"), any(|| async { StatusCode::NOT_FOUND }));
     }
     routes
 }

@@ -12,7 +12,7 @@ use axum::routing::{get, post};
 use tower_http::CompressionLevel;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
-use tower_http::compression::predicate::SizeAbove;
+use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 
 use super::respond::{Notes, error_response, text_response};
 use super::state::ApiState;
@@ -23,6 +23,9 @@ use crate::telemetry::Metrics;
 
 /// Answers smaller than this cost more to compress than to send.
 const COMPRESSED_BYTES_MIN: u64 = 1_024;
+
+/// Chunks of remote read are compressed already, and each frame is to leave when it is ready.
+const CHUNKS_STAY: NotForContentType = NotForContentType::const_new("application/x-streamed-protobuf");
 
 /// Would the metrics stand where something else does? To be asked before [`router`] with paths that a user gave.
 ///
@@ -79,7 +82,7 @@ pub fn router(state: ApiState) -> Router {
             CompressionLayer::new()
                 .gzip(true)
                 .quality(CompressionLevel::Fastest)
-                .compress_when(SizeAbove::new(COMPRESSED_BYTES_MIN)),
+                .compress_when(SizeAbove::new(COMPRESSED_BYTES_MIN).and(CHUNKS_STAY)),
         )
         .layer(from_fn_with_state(state.clone(), observe::observe))
         .with_state(state)

@@ -55,6 +55,11 @@ pub struct ApiOptions {
     pub read_timeout: Duration,
     /// At most so many queries run at a time, others wait. `None` is no limit.
     pub queries_max: Option<usize>,
+    /// At most so many remote reads are answered at a time, others wait. `None` is no limit. Default 10.
+    pub reads_max: Option<usize>,
+    /// At most so many samples may a query of a remote read have whose answer is one message. `None` is no limit. Default
+    /// 50 million.
+    pub read_samples_max: Option<u64>,
     /// Flags of the process, for `/api/v1/status/flags`.
     pub flags: BTreeMap<String, String>,
     /// URLs to try, shown on `/`: a title and a path with query.
@@ -80,6 +85,8 @@ impl Default for ApiOptions {
             proxied_headers: Vec::new(),
             read_timeout: Duration::from_secs(300),
             queries_max: None,
+            reads_max: Some(10),
+            read_samples_max: Some(50_000_000),
             flags: BTreeMap::new(),
             examples: Vec::new(),
             access_log: None,
@@ -101,6 +108,7 @@ struct Shared {
     ready: watch::Sender<bool>,
     started_at: SystemTime,
     query_slots: Option<Arc<Semaphore>>,
+    read_turns: Option<Arc<Semaphore>>,
     options: ApiOptions,
 }
 
@@ -114,8 +122,8 @@ impl ApiState {
             last_load_succeeded: true,
             loaded_at: now,
         };
-        let query_slots =
-            options.queries_max.map(|most| Arc::new(Semaphore::new(most.clamp(1, Semaphore::MAX_PERMITS))));
+        let slots = |most: usize| Arc::new(Semaphore::new(most.clamp(1, Semaphore::MAX_PERMITS)));
+        let (query_slots, read_turns) = (options.queries_max.map(slots), options.reads_max.map(slots));
         options.metrics.queries_limited(options.queries_max);
         Self(Arc::new(Shared {
             engine: ArcSwap::from_pointee(engine),
@@ -123,6 +131,7 @@ impl ApiState {
             ready: watch::Sender::new(true),
             started_at: now,
             query_slots,
+            read_turns,
             options,
         }))
     }
@@ -197,5 +206,10 @@ impl ApiState {
 
     pub(super) fn query_slots(&self) -> Option<Arc<Semaphore>> {
         self.0.query_slots.clone()
+    }
+
+    /// Whose turn it is among remote reads. They take no slot of queries, so that neither waits for the other.
+    pub(super) fn read_turns(&self) -> Option<Arc<Semaphore>> {
+        self.0.read_turns.clone()
     }
 }

@@ -7,6 +7,7 @@ mod metadata;
 mod not_built;
 mod query;
 mod query_stats;
+mod remote_read;
 mod rules;
 mod series;
 mod series_request;
@@ -44,7 +45,7 @@ pub(super) fn routes() -> Router<ApiState> {
         .route("/scrape_pools", get(not_built::targets).options(no_content))
         .route("/status/tsdb", get(not_built::storage).options(no_content))
         .route("/status/walreplay", get(not_built::storage).options(no_content))
-        .route("/read", post(not_built::remote_read))
+        .route("/read", post(remote_read::read).options(no_content))
         .route("/write", post(not_built::remote_write))
         .route("/otlp/v1/metrics", post(not_built::remote_write))
 }

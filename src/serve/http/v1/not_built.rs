@@ -30,11 +30,6 @@ pub(super) async fn delete_series() -> Response {
     error_response(StatusCode::INTERNAL_SERVER_ERROR, "internal", "not implemented", &Notes::default())
 }
 
-/// Serving remote read is not built yet.
-pub(super) async fn remote_read() -> Response {
-    not_found("serving remote read is not supported yet")
-}
-
 /// There is nowhere to write to.
 pub(super) async fn remote_write() -> Response {
     not_found("quiver has no storage of its own: send samples to a Prometheus")
