@@ -19,6 +19,9 @@ fn compile_protos() -> Result<(), Box<dyn Error>> {
     // gRPC reflection answers from this.
     std::fs::write(out.join("quiver_descriptors.bin"), files.encode_to_vec())?;
     tonic_prost_build::configure().bytes(".").compile_fds(files)?;
+    let thanos = protox::compile(["thanos/info.proto", "thanos/store.proto", "thanos/query.proto"], ["proto"])?;
+    std::fs::write(out.join("thanos_descriptors.bin"), thanos.encode_to_vec())?;
+    tonic_prost_build::configure().bytes(".").compile_fds(thanos)?;
     // Apart from those, or reflection would offer them.
     let prometheus = protox::compile(["prometheus/remote.proto"], ["proto"])?;
     tonic_prost_build::configure().compile_fds(prometheus)?;

@@ -8,7 +8,7 @@ use futures::stream::{self, StreamExt};
 
 use super::{ScanRequest, SelectorForm, SeriesSource};
 use crate::error::Error;
-use crate::model::{Labels, MetadataRequest, MetricMetadata, QueryContext, SeriesStream, SourcePolicy};
+use crate::model::{Labels, MetadataRequest, MetricMetadata, QueryContext, SeriesStream, SourcePolicy, TimestampMs};
 use crate::servergroup::{EvaluateRequest, Evaluated, Judgement, ServerGroup, ServerGroupSet};
 
 /// Reads from server groups over the HTTP API.
@@ -36,6 +36,18 @@ impl SeriesSource for GroupsSource {
     fn part_names(&self) -> Vec<String> {
         let names: Vec<String> = self.set.parts().map(|(group, bucket)| group.bucket_name(bucket)).collect();
         if names.is_empty() { vec!["no server groups".to_owned()] } else { names }
+    }
+
+    fn fixed_labels(&self) -> Vec<Labels> {
+        let sets: Vec<Labels> = self.set.parts().map(|(group, bucket)| group.fixed_labels(bucket)).collect();
+        if sets.is_empty() { vec![Labels::default()] } else { sets }
+    }
+
+    /// The groups' time ranges together. An end that moves with the time is left open.
+    fn covered_times(&self, now: TimestampMs) -> (TimestampMs, TimestampMs) {
+        let spans = self.set.groups().iter().map(|group| group.covered_times(now));
+        let whole = (TimestampMs(i64::MIN), TimestampMs(i64::MAX));
+        spans.reduce(|all, own| (all.0.min(own.0), all.1.max(own.1))).unwrap_or(whole)
     }
 
     /// Raw samples come with what is known of them, the query API knows nothing of start timestamps. A server that was not

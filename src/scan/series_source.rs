@@ -8,7 +8,9 @@ use async_trait::async_trait;
 
 use crate::downstream::SampleTimes;
 use crate::error::Error;
-use crate::model::{Labels, MetadataRequest, MetricMetadata, QueryContext, SelectRequest, SeriesStream, SourcePolicy};
+use crate::model::{
+    Labels, MetadataRequest, MetricMetadata, QueryContext, SelectRequest, SeriesStream, SourcePolicy, TimestampMs,
+};
 use crate::servergroup::{EvaluateRequest, Evaluated, Judgement};
 
 /// In which form a source answers a plain selector exactly.
@@ -50,6 +52,16 @@ impl ScanRequest {
 pub trait SeriesSource: Debug + Send + Sync {
     /// Names of the parts, for EXPLAIN; at least one.
     fn part_names(&self) -> Vec<String>;
+
+    /// Labels that all series of a part have, with one value each: a set for each part, empty where none is known.
+    fn fixed_labels(&self) -> Vec<Labels> {
+        self.part_names().iter().map(|_| Labels::default()).collect()
+    }
+
+    /// Before the one time and after the other there is no sample, now and as time goes on.
+    fn covered_times(&self, _now: TimestampMs) -> (TimestampMs, TimestampMs) {
+        (TimestampMs(i64::MIN), TimestampMs(i64::MAX))
+    }
 
     /// How plain selectors are to be asked for.
     fn selector_form(&self) -> SelectorForm;

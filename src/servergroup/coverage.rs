@@ -24,6 +24,12 @@ impl TimeRanges {
         (!is_open || absolute.start.is_some() || absolute.end.is_some()).then_some(Self { relative, absolute })
     }
 
+    /// What they mean at every time from `now` on, all together: beginnings that move leave the past, ends that move are open.
+    pub(super) fn from(&self, now: TimestampMs) -> TimeSpan {
+        let relative = TimeSpan::of(self.relative.start.map(|offset| now.saturating_add(offset)), None);
+        relative.intersection(TimeSpan::of(self.absolute.start, self.absolute.end))
+    }
+
     /// What they mean at the time of a question.
     pub(super) fn at(&self, now: TimestampMs) -> Coverage {
         let at_offset = |offset: Option<DurationMs>| offset.map(|offset| now.saturating_add(offset));

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::future::{BoxFuture, FutureExt, try_join_all};
 use futures::stream::{self, StreamExt};
 
-use super::coverage::{Covered, TimeRanges};
+use super::coverage::{Covered, TimeRanges, TimeSpan};
 use super::covered_downstream::CoveredDownstream;
 use super::fanout::{FailurePolicy, FanOut, GroupName};
 use super::label_filter::LabelFilter;
@@ -171,6 +171,12 @@ impl ServerGroup {
         self.ranges.as_ref().map_or(Covered::Whole, |ranges| ranges.at(context.now).samples(after, until))
     }
 
+    /// Before the one time and after the other the group has no sample, now and as time goes on, by its time ranges.
+    pub fn covered_times(&self, now: TimestampMs) -> (TimestampMs, TimestampMs) {
+        let span = self.ranges.as_ref().map_or(TimeSpan::ALL, |ranges| ranges.from(now));
+        (span.start, span.end)
+    }
+
     /// Does the config say that no other group holds any series of this one?
     pub fn is_disjoint(&self) -> bool {
         self.is_disjoint
@@ -321,6 +327,11 @@ impl ServerGroup {
             Some(bucket) if self.buckets.len() > 1 => format!("{}{}", self.name(), bucket.rewrites.fixed_labels()),
             _ => self.name(),
         }
+    }
+
+    /// The labels that all series of a bucket have, with one value each.
+    pub fn fixed_labels(&self, bucket: usize) -> Labels {
+        self.buckets.get(bucket).map_or_else(Labels::default, |bucket| bucket.rewrites.fixed_labels())
     }
 
     /// Label names of the answer's series, sorted, unique.

@@ -23,7 +23,7 @@ pub(super) type Answer<T> = BoxStream<'static, Result<T, Status>>;
 /// So many messages wait for the client to take them.
 const MESSAGES_WAITING_MAX: usize = 4;
 /// A client that takes no message for so long holds a whole answer in memory, and is given up.
-const CLIENT_PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const CLIENT_PATIENCE: Duration = Duration::from_secs(60);
 
 impl From<Notes> for proto::Notes {
     fn from(notes: Notes) -> Self {

@@ -9,6 +9,7 @@ pub mod proto;
 mod request;
 mod service;
 pub(super) mod status;
+pub mod thanos;
 
 use std::convert::Infallible;
 
@@ -38,8 +39,9 @@ fn services(api: &ApiState) -> (Routes, Vec<&'static str>) {
     let queries = QueryServiceServer::new(Service::new(api.clone()))
         .accept_compressed(CompressionEncoding::Gzip)
         .max_decoding_message_size(REQUEST_BYTES_MAX);
-    let names = vec![name_of(&queries)];
-    (Routes::new(queries), names)
+    let mut names = vec![name_of(&queries)];
+    let routes = thanos::add_services(Routes::new(queries), api, &mut names);
+    (routes, names)
 }
 
 fn name_of<S: NamedService>(_: &S) -> &'static str {
@@ -64,6 +66,7 @@ fn router(api: &ApiState, stop: &CancellationToken) -> (Router, impl Future<Outp
     let (reporter, health) = health_reporter();
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTORS)
+        .register_encoded_file_descriptor_set(thanos::proto::FILE_DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
         .expect("the descriptors were compiled into this binary");
