@@ -64,20 +64,26 @@ pub async fn serve_shared(listener: TcpListener, api: ApiState, options: ListenO
 /// The services with what is done for every call, and what has to run beside them.
 fn router(api: &ApiState, stop: &CancellationToken) -> (Router, impl Future<Output = Infallible> + use<>) {
     let (reporter, health) = health_reporter();
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTORS)
-        .register_encoded_file_descriptor_set(thanos::proto::FILE_DESCRIPTORS)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()
-        .expect("the descriptors were compiled into this binary");
     let (routes, names) = services(api);
-    let routes = routes.add_service(health).add_service(reflection);
+    // Most clients, Python's and grpcurl among them, still ask by the older name.
+    let reflection = reflection_builder().build_v1().expect("the descriptors were compiled into this binary");
+    let reflection_alpha =
+        reflection_builder().build_v1alpha().expect("the descriptors were compiled into this binary");
+    let routes = routes.add_service(health).add_service(reflection).add_service(reflection_alpha);
     let calls = Calls { api: api.clone(), stop: stop.clone() };
     let router = routes
         .into_axum_router()
         .layer(from_fn_with_state(api.clone(), refuse_loops))
         .layer(from_fn_with_state(calls, handle_call));
     (router, report_health(reporter, names, api.clone(), stop.clone()))
+}
+
+/// What every service and message is.
+fn reflection_builder() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(proto::FILE_DESCRIPTORS)
+        .register_encoded_file_descriptor_set(thanos::proto::FILE_DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
 }
 
 async fn run(health: impl Future<Output = Infallible>, serving: impl Future<Output = ()>) {
