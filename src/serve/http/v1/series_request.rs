@@ -21,6 +21,11 @@ use crate::syntax::{self, ExprKind, Features, VectorSelector};
 /// What the parser says of a selector that matches everything.
 const EVERYTHING_SELECTED: &str = "vector selector must contain at least one non-empty matcher";
 
+/// What the parser says of no text at all …
+const NO_EXPRESSION: &str = "no expression found in input";
+/// … and what Prometheus says of it where a selector is wanted.
+const NO_SELECTOR: &str = "unexpected end of input";
+
 /// Reads one `match[]`: a selector of series without a range, an offset or a time.
 pub(super) fn selector_of(text: &str) -> Result<Vec<Matcher>, Error> {
     // No gate concerns a plain selector.
@@ -28,7 +33,12 @@ pub(super) fn selector_of(text: &str) -> Result<Vec<Matcher>, Error> {
         Ok(expr) => expr,
         // It is weighed with the others, and refused in the words for a `match[]`.
         Err(error) if error.message == EVERYTHING_SELECTED => return Ok(Vec::new()),
-        Err(error) => return Err(Error::bad_data(error.render(text))),
+        Err(mut error) => {
+            if error.message == NO_EXPRESSION {
+                error.message = NO_SELECTOR.into();
+            }
+            return Err(Error::bad_data(error.render(text)));
+        }
     };
     match expr.kind {
         ExprKind::VectorSelector(selector) if is_plain(&selector) => Ok(selector.matchers),
