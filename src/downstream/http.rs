@@ -161,7 +161,11 @@ impl HttpDownstream {
         self.call(call, context, meter, &mut sink).await?;
         let response = sink.decoder.finish().map_err(bad_answer)?;
         guards.lock().push(sink.held);
-        take_result(response, context)
+        let result = take_result(response, context)?;
+        if let DecodedResult::Vector(tables) | DecodedResult::Matrix(tables) = &result {
+            meter.finished_series(tables.iter().map(RecordBatch::num_rows).sum());
+        }
+        Ok(result)
     }
 
     async fn metadata<T>(

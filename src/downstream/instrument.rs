@@ -10,15 +10,15 @@
 //! counts there what it repeats.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
 use super::TargetUrl;
 use crate::error::Error;
-use crate::model::{QueryContext, TargetReport, TargetReports};
+use crate::model::{QueryContext, RunningRequest, TargetReports};
 use crate::telemetry::{CANCELED, CallCounts, CallKind, RecentLatencies, SUCCESS, TargetMetrics, TargetRegistry};
 
 /// The leaf of answers in JSON.
@@ -83,14 +83,24 @@ impl TargetInstrument {
     pub fn begin(&self, kind: CallKind, context: &QueryContext) -> CallMeter {
         self.metrics.begin();
         self.hedging.earn();
+        let running = Arc::new(RunningRequest {
+            group: Arc::clone(&self.group),
+            target: Arc::clone(&self.target),
+            call: kind.call,
+            leaf: kind.leaf,
+            started: Instant::now(),
+            first_byte: OnceLock::new(),
+            bytes: AtomicU64::new(0),
+            samples: AtomicU64::new(0),
+            series: AtomicU64::new(0),
+            repeated: AtomicU64::new(0),
+        });
+        context.targets.watch(&running);
         CallMeter(Arc::new(Measured {
             instrument: self.clone(),
             reports: context.targets.clone(),
             kind,
-            started: Instant::now(),
-            first_byte: Mutex::default(),
-            bytes: AtomicU64::new(0),
-            samples: AtomicU64::new(0),
+            running,
             retries: AtomicU64::new(0),
             hedges: AtomicU64::new(0),
             is_ended: AtomicBool::new(false),
@@ -107,10 +117,7 @@ struct Measured {
     instrument: TargetInstrument,
     reports: TargetReports,
     kind: CallKind,
-    started: Instant,
-    first_byte: Mutex<Option<Duration>>,
-    bytes: AtomicU64,
-    samples: AtomicU64,
+    running: Arc<RunningRequest>,
     retries: AtomicU64,
     hedges: AtomicU64,
     is_ended: AtomicBool,
@@ -119,12 +126,15 @@ struct Measured {
 impl CallMeter {
     /// The head of the answer is there. Only the first time counts.
     pub fn first_byte(&self) {
-        let mut first_byte = self.0.first_byte.lock();
-        if first_byte.is_none() {
-            let latency = self.0.started.elapsed();
-            *first_byte = Some(latency);
+        let latency = self.0.running.started.elapsed();
+        if self.0.running.first_byte.set(latency).is_ok() {
             self.0.instrument.hedging.observe(self.0.kind, latency);
         }
+    }
+
+    /// Where its target is counted.
+    pub fn metrics(&self) -> &Arc<TargetMetrics> {
+        &self.0.instrument.metrics
     }
 
     /// After which wait the call should be made a second time; `None` where it should not.
@@ -137,23 +147,30 @@ impl CallMeter {
         let may = self.0.instrument.hedging.spend();
         if may {
             self.0.hedges.fetch_add(1, Ordering::Relaxed);
+            self.0.running.repeated.fetch_add(1, Ordering::Relaxed);
         }
         may
     }
 
     /// So many bytes of the body came over the wire.
     pub fn read(&self, bytes: usize) {
-        self.0.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.0.running.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// So many samples were decoded.
     pub fn decoded(&self, samples: usize) {
-        self.0.samples.fetch_add(samples as u64, Ordering::Relaxed);
+        self.0.running.samples.fetch_add(samples as u64, Ordering::Relaxed);
+    }
+
+    /// So many series are whole.
+    pub fn finished_series(&self, series: usize) {
+        self.0.running.series.fetch_add(series as u64, Ordering::Relaxed);
     }
 
     /// The request is sent again because its connection died.
     pub fn retry(&self) {
         self.0.retries.fetch_add(1, Ordering::Relaxed);
+        self.0.running.repeated.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The call has ended. Only the first time counts.
@@ -196,27 +213,16 @@ impl Measured {
         if self.is_ended.swap(true, Ordering::AcqRel) {
             return;
         }
-        let took = self.started.elapsed();
+        let took = self.running.started.elapsed();
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let counts = CallCounts {
-            bytes: count(&self.bytes),
-            samples: count(&self.samples),
+            bytes: count(&self.running.bytes),
+            samples: count(&self.running.samples),
             retries: count(&self.retries),
             hedges: count(&self.hedges),
         };
         self.instrument.metrics.end(self.kind, outcome, took, counts);
-        self.reports.record(TargetReport {
-            group: Arc::clone(&self.instrument.group),
-            target: Arc::clone(&self.instrument.target),
-            call: self.kind.call,
-            leaf: self.kind.leaf,
-            outcome,
-            requests: 1 + counts.retries + counts.hedges,
-            time_to_first_byte: *self.first_byte.lock(),
-            duration: took,
-            bytes: counts.bytes,
-            samples: counts.samples,
-        });
+        self.reports.ended(&self.running, outcome);
     }
 }
 

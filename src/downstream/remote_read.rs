@@ -28,6 +28,7 @@ use super::response_error::unavailable;
 use super::{HttpClient, TargetUrl};
 use crate::error::{Error, ErrorKind};
 use crate::model::{QueryContext, WITHOUT_STALE_MARKERS_HEADER};
+use read_slots::ReadPlace;
 use request::encode_empty_request;
 
 /// The remote read endpoint of one server.
@@ -99,7 +100,8 @@ impl RemoteRead {
     ) -> Result<RawTables, ReadError> {
         let body = query.encode(external, accepted).map_err(ReadError::Refused)?;
         let answer = self.post(body, context, Some(meter)).await?;
-        RawTables::try_new(&self.url, answer, query, external, context).map_err(ReadError::Refused)
+        let place = ReadPlace::new(self.url.as_str(), Arc::clone(meter.metrics()));
+        RawTables::try_new(place, answer, query, external, context).map_err(ReadError::Refused)
     }
 
     /// Asks for nothing, to learn whether there is somebody who would answer.

@@ -169,7 +169,7 @@ impl Reading {
             Ok(_) | Err(TablesError::Failed(_)) => {}
         }
         match &next {
-            Ok(Some(_)) => {}
+            Ok(Some(table)) => self.meter.finished_series(table.num_rows()),
             Ok(None) => self.meter.end(&Ok::<_, Error>(())),
             Err(error) => self.meter.end(&Err::<(), _>(error.clone().into_error())),
         }

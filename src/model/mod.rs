@@ -75,5 +75,5 @@ pub use step_grid::StepGrid;
 pub use steps_table::{StepCells, StepsTable, StepsTableBuilder};
 pub use stream_order::StreamOrder;
 pub use table_size::TableSize;
-pub use target_report::{TargetReport, TargetReports};
+pub use target_report::{RequestState, RunningRequest, TargetProgress, TargetReport, TargetReports};
 pub use timestamp::TimestampMs;

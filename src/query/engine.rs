@@ -12,6 +12,7 @@ use futures::TryStreamExt;
 
 use super::collect::{Collected, query_error};
 use super::limits::shared_runtime;
+use super::query_watch::QueryWatch;
 use super::session::{Rules, physical_planner, session_state};
 use crate::error::{Error, ErrorKind};
 use crate::model::{
@@ -96,6 +97,8 @@ pub struct QueryOptions {
     /// Names of the server groups that are asked; the place in the config, counted from 0, where a group has none. The others
     /// give nothing. `None`: all.
     pub groups: Option<Vec<String>>,
+    /// Shows how far the query is.
+    pub watch: QueryWatch,
     /// Gets what was noted of the servers on the way of a query that fails; a result has its own annotations.
     pub noted: AnnotationSink,
 }
@@ -252,6 +255,7 @@ impl QueryEngine {
 
     async fn run(&self, query: &str, evaluation: QueryTimes, options: &QueryOptions) -> Result<QueryResult, Error> {
         let context = self.context(options);
+        options.watch.begins(&context);
         let result = self.run_in(query, evaluation, options, &context).await;
         let is_over = result.is_ok() || !context.stream_order.is_broken();
         if is_over {
@@ -261,6 +265,7 @@ impl QueryEngine {
         again.deadline = context.deadline;
         again.stream_order = StreamOrder::distrusted();
         again.targets = context.targets.clone();
+        options.watch.begins(&again);
         self.run_in(query, evaluation, options, &again).await.inspect_err(|_| note(&again, options))
     }
 

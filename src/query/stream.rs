@@ -105,6 +105,7 @@ impl QueryEngine {
     /// What can be said before anybody has answered, such as a mistake in the query.
     pub async fn stream(&self, query: &str, times: QueryTimes, options: &QueryOptions) -> Result<QueryStream, Error> {
         let context = self.context(options);
+        options.watch.begins(&context);
         let running = Running::Query { query: query.to_owned(), times, options: options.clone() };
         self.begin(running, context).await
     }

@@ -133,9 +133,19 @@ impl TargetMetrics {
         self.slot_wait_us.fetch_add(u64::try_from(wait.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// A stream was read beyond the bound.
+    /// A stream was read into memory, because as many as may be handed out as they arrive are being read.
     pub fn went_over_bound(&self) {
         self.over_bound.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many streams are read now.
+    pub fn streams(&self) -> i64 {
+        self.streams.load(Ordering::Relaxed)
+    }
+
+    /// How many streams had to be read into memory so far.
+    pub fn over_bound(&self) -> u64 {
+        self.over_bound.load(Ordering::Relaxed)
     }
 }
 
@@ -300,7 +310,7 @@ impl Page<'_, '_> {
             }),
             (
                 "quiver_target_streams_over_bound",
-                "Streams read beyond the bound because their query held one already",
+                "Streamed answers that were read into memory because as many were being read as may be handed out as they arrive",
                 |target| &target.over_bound,
             ),
         ];
@@ -314,7 +324,7 @@ impl Page<'_, '_> {
             ConstCounter::new(wait.as_secs_f64())
         };
         let rows: Vec<_> = self.targets.iter().map(|target| (target.host_labels(), seconds(target))).collect();
-        self.family("quiver_target_stream_wait_seconds", "How long queries have waited for a stream to end", &rows)
+        self.family("quiver_target_stream_wait_seconds", "How long queries have waited for their turn at the target, which bounds how many requests it has at a time", &rows)
     }
 }
 

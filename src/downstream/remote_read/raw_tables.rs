@@ -10,7 +10,6 @@ use super::{AnswerForm, ExternalLabels, RawQuery};
 use crate::decode::{
     ChunkStreamDecoder, ChunkStreamLimits, DecodeError, ReadSamplesLimits, TimeWindow, decode_read_samples,
 };
-use crate::downstream::TargetUrl;
 use crate::downstream::open_answer::{AnswerBody, OpenAnswer};
 use crate::downstream::response_error::{bad_answer, unavailable};
 use crate::error::Error;
@@ -81,7 +80,7 @@ enum Source {
 impl RawTables {
     /// The tables of an answer to `query`. Fails on a matcher whose pattern RE2 refuses.
     pub(super) fn try_new(
-        address: &TargetUrl,
+        place: ReadPlace,
         (form, answer): (AnswerForm, OpenAnswer),
         query: &RawQuery,
         external: &ExternalLabels,
@@ -105,7 +104,7 @@ impl RawTables {
             was_unsorted: false,
             has_external_labels: !external.is_empty(),
             held: context.hold(0, 0)?,
-            place: ReadPlace::new(address.as_str()),
+            place,
             context: context.clone(),
         })
     }

@@ -5,11 +5,13 @@ mod arrow_stream;
 mod call;
 #[expect(dead_code, reason = "the service that reads them follows")]
 mod flight;
+mod progress;
 pub mod proto;
 mod request;
 mod service;
 pub(super) mod status;
 pub mod thanos;
+mod trailer;
 
 use std::convert::Infallible;
 

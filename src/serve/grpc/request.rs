@@ -7,9 +7,9 @@ use http::HeaderMap;
 use super::proto;
 use super::status::call_timeout;
 use crate::error::Error;
-use crate::model::{DurationMs, Matcher, MetadataRequest, StepGrid, TimestampMs};
+use crate::model::{DurationMs, EvaluationMode, Matcher, MetadataRequest, PartialResponse, StepGrid, TimestampMs};
 use crate::query::QueryOptions;
-use crate::serve::http::{ApiState, RANGE_INTERVALS_MAX, now, proxied_headers};
+use crate::serve::http::{ApiState, RANGE_INTERVALS_MAX, check_groups, now, proxied_headers};
 use crate::syntax::{self, ExprKind, Features};
 
 /// The evaluation time of an instant query.
@@ -39,22 +39,70 @@ pub(super) fn step_grid(range: Option<&proto::TimeRange>) -> Result<(StepGrid, T
     StepGrid::try_new(TimestampMs(*start_ms), end, DurationMs(*step_ms)).map(|grid| (grid, end)).ok_or_else(refused)
 }
 
-/// Timeout (the shorter of the request's and the call's), lookback, and the headers that are passed on.
+/// Timeout (the shorter of the request's and the call's), lookback, who is asked and how, and the headers that are passed on.
 pub(super) fn query_options(
     api: &ApiState,
     headers: &HeaderMap,
     options: Option<&proto::QueryOptions>,
-) -> QueryOptions {
+) -> Result<QueryOptions, Error> {
     let asked = options.and_then(|options| options.timeout_ms);
     let asked = asked.map(|timeout_ms| Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0)));
     let lookback_ms = options.and_then(|options| options.lookback_ms).filter(|lookback_ms| *lookback_ms > 0);
-    QueryOptions {
-        mode: None,
+    let (mode, partial_response) = match options {
+        Some(options) => (evaluation_mode(options)?, partial_response(options)?),
+        None => (None, PartialResponse::default()),
+    };
+    let groups = options.map(|options| options.groups.clone()).filter(|groups| !groups.is_empty());
+    check_groups(api, groups.as_deref())?;
+    Ok(QueryOptions {
+        mode,
+        partial_response,
+        groups,
         asked_at: Some(Instant::now()),
         timeout: asked.into_iter().chain(call_timeout(headers)).min(),
         lookback: lookback_ms.map(DurationMs),
         proxied_headers: proxied_headers(api, headers),
         ..QueryOptions::default()
+    })
+}
+
+fn evaluation_mode(options: &proto::QueryOptions) -> Result<Option<EvaluationMode>, Error> {
+    let unknown = |_| Error::bad_data(format!("there is no mode of evaluation number {}", options.mode));
+    Ok(match proto::EvaluationMode::try_from(options.mode).map_err(unknown)? {
+        proto::EvaluationMode::Unspecified => None,
+        proto::EvaluationMode::Exact => Some(EvaluationMode::Exact),
+        proto::EvaluationMode::Pushdown => Some(EvaluationMode::Pushdown),
+        proto::EvaluationMode::Trust => Some(EvaluationMode::Trust),
+        proto::EvaluationMode::Auto => Some(EvaluationMode::Auto),
+    })
+}
+
+fn partial_response(options: &proto::QueryOptions) -> Result<PartialResponse, Error> {
+    let asked = options.partial_response;
+    let unknown = |_| Error::bad_data(format!("there is no way number {asked} to take partial responses"));
+    Ok(match proto::PartialResponse::try_from(asked).map_err(unknown)? {
+        proto::PartialResponse::Unspecified => PartialResponse::ByGroup,
+        proto::PartialResponse::Refuse => PartialResponse::Refuse,
+        proto::PartialResponse::Allow => PartialResponse::Allow,
+    })
+}
+
+/// The shortest interval in which a query says how far it is: a message costs more than the client learns from it.
+const PROGRESS_INTERVAL_MIN: Duration = Duration::from_millis(100);
+
+/// How often a query is to say how far it is; `None`: never.
+pub(super) fn progress_interval(options: Option<&proto::QueryOptions>) -> Result<Option<Duration>, Error> {
+    match options.map_or(0, |options| options.progress_interval_ms) {
+        0 => Ok(None),
+        asked => match u64::try_from(asked).map(Duration::from_millis) {
+            Ok(interval) if interval >= PROGRESS_INTERVAL_MIN => Ok(Some(interval)),
+            _ => {
+                let least = PROGRESS_INTERVAL_MIN.as_millis();
+                Err(Error::bad_data(format!(
+                    "progress_interval_ms is {asked}, it must be at least {least}, or 0 for none"
+                )))
+            }
+        },
     }
 }
 

@@ -7,9 +7,10 @@ use std::time::Duration;
 use http::HeaderMap;
 use tonic::{Request, Response, Status};
 
-use super::answer::{Answer, list_answer, query_answer};
+use super::answer::{Answer, Writing, list_answer, query_answer, watched_answer};
+use super::progress::Watching;
 use super::proto::{self, explain_request::Times, query_service_server::QueryService};
-use super::request::{evaluation_time, metadata_request, query_options, step_grid};
+use super::request::{evaluation_time, metadata_request, progress_interval, query_options, step_grid};
 use super::status::status_of;
 use crate::error::Error;
 use crate::model::{Labels, MetadataRequest, QueryContext, StepGrid, TimestampMs};
@@ -28,19 +29,37 @@ impl Service {
         Self { api }
     }
 
+    /// What a query is asked with, before it is known when it is evaluated.
+    fn asked(&self, headers: &HeaderMap, options: Option<&proto::QueryOptions>) -> Result<Asked, Status> {
+        let read = || -> Result<Asked, Error> {
+            Ok(Asked {
+                progress_interval: progress_interval(options)?,
+                has_target_stats: options.is_some_and(|options| options.target_stats),
+                options: query_options(&self.api, headers, options)?,
+            })
+        };
+        read().map_err(|error| status_of(&error))
+    }
+
     async fn query_stream<F, Fut>(
         &self,
-        query: String,
-        time: TimestampMs,
+        writing: Writing,
+        progress: Option<Watching>,
         evaluation: Evaluation<F>,
     ) -> Result<Response<Answer<proto::QueryResponse>>, Status>
     where
         F: FnOnce(Arc<QueryEngine>) -> Fut + Send + 'static,
         Fut: Future<Output = Result<QueryResult, Error>> + Send + 'static,
     {
+        let cpu = self.api.cpu();
+        if let Some(watching) = progress {
+            let api = self.api.clone();
+            let evaluated = async move { evaluate(&api, evaluation, |result, timings| (result, timings)).await };
+            return Ok(Response::new(watched_answer(&cpu, writing, watching, evaluated)));
+        }
         let evaluated = evaluate(&self.api, evaluation, |result, timings| (result, timings)).await;
         let (result, timings) = evaluated.map_err(|error| status_of(&error))?;
-        Ok(Response::new(query_answer(&self.api.cpu(), &query, time, result, timings)))
+        Ok(Response::new(query_answer(&cpu, writing, result, timings)))
     }
 
     /// Asks the source of the running engine for a list, and cuts it to the limit.
@@ -61,7 +80,7 @@ impl Service {
         // One more shows whether there is more.
         request.limit = limit.map(|limit| limit.saturating_add(1));
         let engine = self.api.engine();
-        let options = query_options(&self.api, headers, None);
+        let options = query_options(&self.api, headers, None).map_err(|error| status_of(&error))?;
         let context = engine.context(&options);
         let annotations = context.annotations.clone();
         let source = Arc::clone(engine.source());
@@ -74,6 +93,13 @@ impl Service {
         list.truncate(limit.unwrap_or(usize::MAX));
         Ok((list, notes))
     }
+}
+
+/// How a query is asked.
+struct Asked {
+    options: QueryOptions,
+    progress_interval: Option<Duration>,
+    has_target_stats: bool,
 }
 
 /// How long a request may take.
@@ -91,15 +117,16 @@ impl QueryService for Service {
 
     async fn query(&self, request: Request<proto::QueryRequest>) -> Result<Response<Self::QueryStream>, Status> {
         let (headers, request) = take_apart(request);
-        let options = query_options(&self.api, &headers, request.options.as_ref());
+        let Asked { progress_interval, has_target_stats, options } = self.asked(&headers, request.options.as_ref())?;
         let time = evaluation_time(request.time_ms);
+        let progress = progress_interval.map(|interval| Watching { interval, watch: options.watch.clone() });
         let query = request.query.clone();
         let evaluation = Evaluation {
             kind: "instant",
             timeout: options.timeout,
             start: move |engine: Arc<QueryEngine>| async move { engine.instant(&query, time, &options).await },
         };
-        self.query_stream(request.query, time, evaluation).await
+        self.query_stream(Writing { query: request.query, time, has_target_stats }, progress, evaluation).await
     }
 
     async fn query_range(
@@ -107,15 +134,17 @@ impl QueryService for Service {
         request: Request<proto::QueryRangeRequest>,
     ) -> Result<Response<Self::QueryRangeStream>, Status> {
         let (headers, request) = take_apart(request);
-        let options = query_options(&self.api, &headers, request.options.as_ref());
+        let Asked { progress_interval, has_target_stats, options } = self.asked(&headers, request.options.as_ref())?;
         let (grid, end) = step_grid(request.range.as_ref()).map_err(|error| status_of(&error))?;
+        let progress = progress_interval.map(|interval| Watching { interval, watch: options.watch.clone() });
         let query = request.query.clone();
         let evaluation = Evaluation {
             kind: "range",
             timeout: options.timeout,
             start: move |engine: Arc<QueryEngine>| async move { engine.range_to(&query, grid, end, &options).await },
         };
-        self.query_stream(request.query, grid.start(), evaluation).await
+        let writing = Writing { query: request.query, time: grid.start(), has_target_stats };
+        self.query_stream(writing, progress, evaluation).await
     }
 
     async fn series(&self, request: Request<proto::SeriesRequest>) -> Result<Response<Self::SeriesStream>, Status> {
@@ -173,7 +202,7 @@ impl QueryService for Service {
         request: Request<proto::ExplainRequest>,
     ) -> Result<Response<proto::ExplainResponse>, Status> {
         let (headers, request) = take_apart(request);
-        let options = query_options(&self.api, &headers, request.options.as_ref());
+        let options = self.asked(&headers, request.options.as_ref())?.options;
         let grid = match &request.times {
             None => StepGrid::instant(evaluation_time(None)),
             Some(Times::TimeMs(time_ms)) => StepGrid::instant(TimestampMs(*time_ms)),

@@ -110,7 +110,7 @@ impl SourceChoice {
 }
 
 /// Are these groups of the running config? The engine would say so, too, but of the query as a whole.
-fn check_groups(state: &ApiState, groups: Option<&[String]>) -> Result<(), Error> {
+pub(in crate::serve) fn check_groups(state: &ApiState, groups: Option<&[String]>) -> Result<(), Error> {
     match groups {
         None => Ok(()),
         some => state.engine().source().check_groups(&SourcePolicy::new(PartialResponse::default(), some)),

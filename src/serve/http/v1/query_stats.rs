@@ -61,6 +61,7 @@ struct TargetStats<'a> {
     duration: f64,
     bytes: u64,
     samples: u64,
+    series: u64,
 }
 
 impl<'a> QueryStats<'a> {
@@ -110,6 +111,7 @@ impl<'a> TargetStats<'a> {
             duration: report.duration.as_secs_f64(),
             bytes: report.bytes,
             samples: report.samples,
+            series: report.series,
         }
     }
 }

@@ -1,5 +1,9 @@
 //! The gRPC API, asked by the generated client over a socket.
 
+mod groups;
+#[path = "../support/mod.rs"]
+mod support;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,6 +90,7 @@ impl Answer {
                 }
                 Part::ArrowStream(piece) => bytes.extend_from_slice(&piece),
                 Part::Trailer(last) => trailer = Some(last),
+                Part::Progress(_) => assert!(header.is_none(), "progress comes before the header"),
             }
         }
         let batches = if bytes.is_empty() {
@@ -385,7 +390,7 @@ async fn the_deadline_of_a_call_ends_its_query() {
     assert!(error.message().contains("timed out"), "{error}");
     tokio::time::timeout(Duration::from_secs(30), ended).await.expect("the fetch is dropped").expect("it tells so");
 
-    let options = Some(proto::QueryOptions { timeout_ms: Some(0), lookback_ms: None });
+    let options = Some(proto::QueryOptions { timeout_ms: Some(0), ..Default::default() });
     let request = proto::QueryRequest { query: "x".to_owned(), time_ms: None, options };
     let error = server.client().query(request).await.expect_err("no time at all");
     assert_eq!((error.code(), error.message()), (Code::DeadlineExceeded, "query timed out in query queue"));
