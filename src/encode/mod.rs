@@ -3,6 +3,7 @@
 mod chunk;
 mod chunk_stream;
 mod envelope;
+mod federate;
 mod histogram_json;
 mod histogram_text;
 mod json;
@@ -19,6 +20,7 @@ pub use chunk::{
 };
 pub use chunk_stream::{FRAME_BYTES, write_frame, write_series_frames};
 pub use envelope::{encode_data, error_response};
+pub use federate::{ExpositionFormat, ExpositionKind, FederatedChunks, NameEscaping};
 pub use histogram_text::format_histogram;
 pub use json::{QueryResponseChunks, TRUNCATED_WARNING, encode_query_response, truncate_series};
 pub use labels_json::{encode_series, encode_strings};
