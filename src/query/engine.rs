@@ -367,7 +367,7 @@ impl QueryEngine {
 
 /// Hands on what was noted before a query failed, such as replicas that failed. What concerns its text is left out, as
 /// Prometheus leaves it out.
-fn note(context: &QueryContext, options: &QueryOptions) {
+pub(super) fn note(context: &QueryContext, options: &QueryOptions) {
     let noted = context.annotations.snapshot().into_iter().filter(|annotation| annotation.span.is_none());
     noted.for_each(|annotation| options.noted.add(annotation));
 }

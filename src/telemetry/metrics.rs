@@ -201,7 +201,7 @@ impl Metrics {
         self.grpc.handled(service, method, code, duration);
     }
 
-    /// Counts a query of a kind (`instant`, `range`) from now until the timer is finished or dropped.
+    /// Counts a query of a kind (`instant`, `range`, `federate`) from now until the timer is finished or dropped.
     pub fn query_started(self: &Arc<Self>, kind: &'static str) -> QueryTimer {
         self.queries_running.inc();
         QueryTimer { metrics: Arc::clone(self), kind, started: Instant::now(), outcome: "canceled" }

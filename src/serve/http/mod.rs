@@ -2,7 +2,9 @@
 //!
 //! [`router`] needs nothing but an engine: the gateway and the embedded Prometheus of the tests serve the same router.
 
+mod accept;
 mod cors;
+mod federate;
 mod form;
 mod lifecycle;
 mod observe;

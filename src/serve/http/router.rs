@@ -16,7 +16,7 @@ use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove
 
 use super::respond::{Notes, error_response, text_response};
 use super::state::ApiState;
-use super::{cors, lifecycle, observe, page, v1};
+use super::{cors, federate, lifecycle, observe, page, v1};
 use crate::error::ErrorKind;
 use crate::serve::loop_guard::refuse_loops;
 use crate::telemetry::Metrics;
@@ -34,7 +34,7 @@ const CHUNKS_STAY: NotForContentType = NotForContentType::const_new("application
 pub fn check_paths(route_prefix: &str, metrics_path: &str) -> Result<(), String> {
     let below_prefix = metrics_path.strip_prefix(route_prefix.trim_end_matches('/')).unwrap_or(metrics_path);
     let is_taken = metrics_path == "/"
-        || ["", "/", "/api", "/-"].contains(&below_prefix)
+        || ["", "/", "/api", "/-", "/federate"].contains(&below_prefix)
         || ["/api/", "/-/"].iter().any(|taken| below_prefix.starts_with(taken));
     match is_taken {
         true => Err(format!("--metrics-path={metrics_path} is the path of something else")),
@@ -54,6 +54,7 @@ pub fn router(state: ApiState) -> Router {
     let api = v1::routes().layer(from_fn_with_state(state.clone(), cors::add_cors_headers));
     let mut served = Router::new()
         .route("/", get(page::index))
+        .route("/federate", get(federate::federate))
         .route("/-/healthy", get(lifecycle::healthy))
         .route("/-/ready", get(lifecycle::ready))
         .route("/-/reload", post(lifecycle::reload).put(lifecycle::reload).fallback(lifecycle::wrong_method))

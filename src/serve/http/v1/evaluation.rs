@@ -82,14 +82,14 @@ pub(super) fn query_options(state: &ApiState, headers: &HeaderMap, form: &Form) 
 }
 
 /// Who is asked, and whether all must answer.
-pub(super) struct SourceChoice {
-    pub(super) partial_response: PartialResponse,
-    pub(super) groups: Option<Vec<String>>,
+pub(in crate::serve::http) struct SourceChoice {
+    pub(in crate::serve::http) partial_response: PartialResponse,
+    pub(in crate::serve::http) groups: Option<Vec<String>>,
 }
 
 impl SourceChoice {
     /// `group`, once for each group; `partial_response`, Thanos' parameter with Go's words for yes and no.
-    pub(super) fn parse(state: &ApiState, form: &Form) -> Result<Self, Error> {
+    pub(in crate::serve::http) fn parse(state: &ApiState, form: &Form) -> Result<Self, Error> {
         let partial_response = match form.get("partial_response") {
             "" => PartialResponse::ByGroup,
             "1" | "t" | "T" | "true" | "TRUE" | "True" => PartialResponse::Allow,

@@ -10,7 +10,7 @@ mod query_stats;
 mod remote_read;
 mod rules;
 mod series;
-mod series_request;
+pub(super) mod series_request;
 mod status;
 mod syntax;
 

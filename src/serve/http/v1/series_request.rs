@@ -27,7 +27,7 @@ const NO_EXPRESSION: &str = "no expression found in input";
 const NO_SELECTOR: &str = "unexpected end of input";
 
 /// Reads one `match[]`: a selector of series without a range, an offset or a time.
-pub(super) fn selector_of(text: &str) -> Result<Vec<Matcher>, Error> {
+pub(in crate::serve::http) fn selector_of(text: &str) -> Result<Vec<Matcher>, Error> {
     // No gate concerns a plain selector.
     let expr = match syntax::parse(text, &Features::default()) {
         Ok(expr) => expr,
