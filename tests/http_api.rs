@@ -28,7 +28,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use futures::StreamExt;
 use quiver::error::{Error, ErrorKind};
 use quiver::model::{
-    Annotation, DurationMs, Labels, MetadataRequest, MetricMetadata, QueryContext, SeriesStream, TimestampMs,
+    Annotation, DurationMs, Exemplar, ExemplarSet, Labels, MetadataRequest, MetricMetadata, QueryContext, SeriesStream,
+    TimestampMs,
 };
 use quiver::query::{EngineOptions, QueryEngine};
 use quiver::scan::{ScanRequest, SelectorForm, SeriesSource};
@@ -76,7 +77,8 @@ impl SeriesSource for Source {
     }
 
     fn open(&self, scan: &ScanRequest, context: &QueryContext) -> Vec<SeriesStream> {
-        let asked = MetadataRequest { selectors: vec![scan.select.matchers.clone()], start: None, end: None, limit: None };
+        let asked =
+            MetadataRequest { selectors: vec![scan.select.matchers.clone()], start: None, end: None, limit: None };
         if let Err(error) = Self::fault(&asked, context) {
             return vec![futures::stream::iter([Err(error)]).boxed()];
         }
@@ -101,6 +103,11 @@ impl SeriesSource for Source {
 
     async fn series(&self, request: &MetadataRequest, context: &QueryContext) -> Result<Vec<Labels>, Error> {
         self.0.series(request, context).await
+    }
+
+    async fn exemplars(&self, request: &MetadataRequest, context: &QueryContext) -> Result<ExemplarSet, Error> {
+        Self::fault(request, context)?;
+        self.0.exemplars(&Self::without_fault(request), context).await
     }
 
     async fn metric_metadata(
@@ -131,6 +138,17 @@ fn source() -> Source {
         help: help.to_owned(),
         unit: String::new(),
     };
+    for (series, trace, value, ms) in [
+        ("a", "x<1>", 0.25, 60_500),
+        ("a", "x2", 1e21, 120_000),
+        ("b", "x3", f64::INFINITY, 180_001),
+        ("b", "", 3.0, 240_000),
+    ] {
+        let series = Labels::from_pairs([("__name__", "latency_bucket"), ("job", series), ("le", "+Inf")]);
+        let labels = Labels::from_pairs([("trace_id", trace)]);
+        let exemplar = Exemplar { labels, value, timestamp: TimestampMs(ms) };
+        store.append_exemplar(0, &series, exemplar).expect("part 0");
+    }
     store.set_metadata("up", vec![metadata("gauge", "Is it up?"), metadata("gauge", "Is it up & well?")]);
     store.set_metadata("http_requests_total", vec![metadata("counter", "Requests.")]);
     Source(store)

@@ -10,7 +10,7 @@ use arrow::record_batch::RecordBatch;
 
 use super::DecodeError;
 use crate::model::TimestampMs;
-use number::parse_value;
+pub(super) use number::{parse_timestamp, parse_value};
 use query_events::{QueryEvents, ResultType, SamplesKey, Shape};
 use scanner::JsonScanner;
 

@@ -116,7 +116,7 @@ fn locate(error: &serde_json::Error, body: &[u8]) -> DecodeError {
 }
 
 /// A label set in which a name occurs once; empty values are absent labels.
-struct StrictLabels(Labels);
+pub(super) struct StrictLabels(pub(super) Labels);
 
 impl<'de> Deserialize<'de> for StrictLabels {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -3,6 +3,7 @@
 mod chunk;
 mod chunk_stream;
 mod error;
+mod exemplars_json;
 mod gzip;
 mod histogram_layout;
 mod json;
@@ -16,6 +17,7 @@ mod status_json;
 pub use chunk::{ChunkDecoder, ChunkError, ChunkProblem, SampleSink, TimeWindow};
 pub use chunk_stream::{ChunkStreamDecoder, ChunkStreamLimits, EverySeries, SeriesFilter};
 pub use error::DecodeError;
+pub use exemplars_json::decode_exemplars;
 pub use gzip::{ContentDecoder, ContentEncoding};
 pub use histogram_layout::HistogramLayoutError;
 pub use json::{DecodeLimits, DecodedResult, QueryResponse, QueryResponseDecoder, ResponseStatus};

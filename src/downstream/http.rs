@@ -17,17 +17,22 @@ use super::target_url::label_name_in_path;
 use super::{Downstream, SampleTimes, Selected, TargetUrl, select};
 use crate::decode::{
     ApiResponse, DecodeError, DecodeLimits, DecodedResult, QueryResponse, QueryResponseDecoder, ResponseStatus,
-    decode_metric_metadata, decode_series, decode_strings,
+    decode_exemplars, decode_metric_metadata, decode_series, decode_strings,
 };
 use crate::error::{Error, ErrorKind};
 use crate::model::{
-    Annotation, AnnotationKind, DurationMs, Held, Labels, Matcher, MetadataRequest, MetricMetadata, QueryContext,
-    SelectRequest, Selector, StepGrid, TimestampMs,
+    Annotation, AnnotationKind, DurationMs, ExemplarSet, Held, Labels, Matcher, MetadataRequest, MetricMetadata,
+    QueryContext, SelectRequest, Selector, SeriesExemplars, StepGrid, TimestampMs,
 };
 use crate::telemetry::{CallKind, TargetMetrics};
 
 /// Answers of names, values, label sets and metadata are read whole; none may be larger than this when decompressed.
 const METADATA_BODY_BYTES_MAX: usize = 512 * 1024 * 1024;
+
+/// Of exemplars a Prometheus keeps 100,000 if it is told nothing else: some 30 MB.
+const EXEMPLARS_BODY_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// A body of exemplars while it is decoded: itself, and what is made of it, which has the same texts and two pointers each.
+const BYTES_PER_BODY_BYTE: usize = 4;
 
 /// A server that needs longer than this for a trifle is not well.
 const PROBE_WAIT: Duration = Duration::from_secs(2);
@@ -258,6 +263,27 @@ impl Downstream for HttpDownstream {
         self.metadata(call, context, decode_series).await
     }
 
+    async fn exemplars(&self, request: &MetadataRequest, context: &QueryContext) -> Result<ExemplarSet, Error> {
+        let path = "api/v1/query_exemplars".to_owned();
+        let params = exemplar_params(request);
+        let call = ApiCall { name: "query_exemplars", method: CallMethod::PostElseGet, path, params };
+        let meter = self.instrument.begin(CallKind { call: call.name, leaf: JSON }, context);
+        let result = async {
+            let mut sink = CountedBody { body: Vec::new(), held: context.hold(0, 0)? };
+            self.call(&call, context, &meter, &mut sink).await?;
+            let CountedBody { body, mut held } = sink;
+            let response = decode_exemplars(&body).map_err(bad_answer)?;
+            drop(body);
+            check_status(&response.status)?;
+            annotate(response.warnings, response.infos, context);
+            held.resize(0, response.data.iter().map(SeriesExemplars::byte_count).sum())?;
+            Ok(ExemplarSet { series: response.data, held: vec![held] })
+        }
+        .await;
+        meter.end(&result);
+        result
+    }
+
     async fn metric_metadata(
         &self,
         metric: Option<&str>,
@@ -283,6 +309,18 @@ fn metadata_params(request: &MetadataRequest) -> Vec<(&'static str, String)> {
     params.extend(request.start.map(|start| ("start", start.to_string())));
     params.extend(request.end.map(|end| ("end", end.to_string())));
     params.extend(request.limit.filter(|limit| *limit > 0).map(|limit| ("limit", limit.to_string())));
+    params
+}
+
+/// The selectors as an expression that has them: servers take it apart again.
+fn exemplar_params(request: &MetadataRequest) -> Vec<(&'static str, String)> {
+    let mut selectors: Vec<String> = request.selectors.iter().map(|matchers| selector_text(matchers)).collect();
+    if selectors.is_empty() {
+        selectors.push(selector_text(&[]));
+    }
+    let mut params = vec![("query", selectors.join(" or "))];
+    params.extend(request.start.map(|start| ("start", start.to_string())));
+    params.extend(request.end.map(|end| ("end", end.to_string())));
     params
 }
 
@@ -370,6 +408,23 @@ impl BodySink for WholeBody {
     }
 }
 
+/// A body that is counted while it comes, with what will be made of it.
+struct CountedBody {
+    body: Vec<u8>,
+    held: Held,
+}
+
+impl BodySink for CountedBody {
+    fn feed(&mut self, piece: &[u8]) -> Result<(), Error> {
+        if self.body.len() + piece.len() > EXEMPLARS_BODY_BYTES_MAX {
+            return Err(unavailable(format!("bad answer: larger than {EXEMPLARS_BODY_BYTES_MAX} bytes")));
+        }
+        self.held.grow(0, piece.len().saturating_mul(BYTES_PER_BODY_BYTE))?;
+        self.body.extend_from_slice(piece);
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -412,5 +467,10 @@ mod tests {
             ("limit", "10"),
         ];
         assert_eq!(metadata_params(&request), expected.map(|(name, value)| (name, value.to_owned())));
+        let selectors = r#"up or {__name__=~".+"} or {a!="b"}"#;
+        let expected = [("query", selectors), ("start", "1.500"), ("end", "2")];
+        assert_eq!(exemplar_params(&request), expected.map(|(name, value)| (name, value.to_owned())));
+        let everything = MetadataRequest { selectors: vec![], start: None, end: None, limit: None };
+        assert_eq!(exemplar_params(&everything), [("query", r#"{__name__=~".+"}"#.to_owned())]);
     }
 }

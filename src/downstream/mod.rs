@@ -47,7 +47,8 @@ pub use target_url::TargetUrl;
 
 use crate::error::Error;
 use crate::model::{
-    DurationMs, Held, Labels, MetadataRequest, MetricMetadata, QueryContext, SelectRequest, SeriesStream, StepGrid,
+    DurationMs, ExemplarSet, Held, Labels, MetadataRequest, MetricMetadata, QueryContext, SelectRequest, SeriesStream,
+    StepGrid,
 };
 use crate::telemetry::TargetMetrics;
 
@@ -149,6 +150,12 @@ pub trait Downstream: Debug + Send + Sync {
 
     /// Label sets, in any order.
     async fn series(&self, request: &MetadataRequest, context: &QueryContext) -> Result<Vec<Labels>, Error>;
+
+    /// Exemplars of series that any of the selectors selects, in any order. A request without selectors is about all series;
+    /// it has no limit.
+    async fn exemplars(&self, _request: &MetadataRequest, _context: &QueryContext) -> Result<ExemplarSet, Error> {
+        Err(Error::execution("this server tells no exemplars"))
+    }
 
     /// Metadata by metric name.
     async fn metric_metadata(

@@ -22,7 +22,8 @@ use super::remote_read::{AcceptedForms, RawQuery, RawTables, ReadError, RemoteRe
 use super::{Downstream, HttpClient, HttpDownstream, SampleTimes, Selected, SelectedForm, TargetUrl};
 use crate::error::Error;
 use crate::model::{
-    DurationMs, Held, Labels, MetadataRequest, MetricMetadata, QueryContext, SelectRequest, SeriesStream, StepGrid,
+    DurationMs, ExemplarSet, Held, Labels, MetadataRequest, MetricMetadata, QueryContext, SelectRequest, SeriesStream,
+    StepGrid,
 };
 use crate::telemetry::{CallKind, TargetMetrics};
 
@@ -272,6 +273,10 @@ impl Downstream for TargetDownstream {
 
     async fn series(&self, request: &MetadataRequest, context: &QueryContext) -> Result<Vec<Labels>, Error> {
         self.http.series(request, context).await
+    }
+
+    async fn exemplars(&self, request: &MetadataRequest, context: &QueryContext) -> Result<ExemplarSet, Error> {
+        self.http.exemplars(request, context).await
     }
 
     async fn metric_metadata(

@@ -3,6 +3,7 @@
 mod chunk;
 mod chunk_stream;
 mod envelope;
+mod exemplars_json;
 mod federate;
 mod histogram_json;
 mod histogram_text;
@@ -20,6 +21,7 @@ pub use chunk::{
 };
 pub use chunk_stream::{FRAME_BYTES, write_frame, write_series_frames};
 pub use envelope::{encode_data, error_response};
+pub use exemplars_json::encode_exemplars;
 pub use federate::{ExpositionFormat, ExpositionKind, FederatedChunks, NameEscaping};
 pub use histogram_text::format_histogram;
 pub use json::{QueryResponseChunks, TRUNCATED_WARNING, encode_query_response, truncate_series};

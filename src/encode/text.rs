@@ -1,12 +1,15 @@
-//! JSON strings as Go prints them, in the two dialects that one Prometheus answer mixes.
+//! JSON strings as Go prints them, in the dialects that one Prometheus answer mixes.
 
-/// Who prints the string in Prometheus. They differ in two characters; both escape `<`, `>`, `&`, U+2028 and U+2029.
+/// Who prints the string in Prometheus. The first two differ in two characters; both escape `<`, `>`, `&`, U+2028 and U+2029.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(super) enum Dialect {
     /// Go's encoding/json, for label sets and string results: backspace is `\b`, form feed `\f`.
     Standard,
     /// json-iterator, for everything else: backspace is `\u0008`, form feed `\u000c`.
     Iterator,
+    /// json-iterator's stream, for label sets that Prometheus 3 writes by hand: as above, but only quotes, backslashes and
+    /// control characters are escaped.
+    Stream,
 }
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
@@ -37,7 +40,12 @@ pub(super) fn write_text(text: &str, dialect: Dialect, out: &mut Vec<u8>) {
     while let Some(stretch) = bytes[at..].iter().position(|byte| SUSPECT[usize::from(*byte)]) {
         at += stretch;
         let byte = bytes[at];
-        if byte == 0xe2 && !matches!(bytes[at..], [_, 0x80, 0xa8 | 0xa9, ..]) {
+        let stands_for_itself = match byte {
+            0xe2 => dialect == Dialect::Stream || !matches!(bytes[at..], [_, 0x80, 0xa8 | 0xa9, ..]),
+            b'<' | b'>' | b'&' => dialect == Dialect::Stream,
+            _ => false,
+        };
+        if stands_for_itself {
             at += 1;
             continue;
         }
@@ -103,7 +111,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_reads_back(text in prop_oneof![any::<String>(), "[\u{0}-\u{30}<>&\u{2026}-\u{202b}]{0,20}"]) {
-            for dialect in [Dialect::Standard, Dialect::Iterator] {
+            for dialect in [Dialect::Standard, Dialect::Iterator, Dialect::Stream] {
                 let json = written(&text, dialect);
                 prop_assert_eq!(serde_json::from_str::<String>(&json).ok(), Some(text.clone()));
             }

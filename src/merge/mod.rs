@@ -4,6 +4,7 @@
 //! [`StreamMerge`] to tables that are still arriving.
 //! Nothing here knows where a replica came from or in which order it arrived: any order gives the same result.
 
+mod exemplars;
 mod label_sets;
 mod replica;
 mod row_index;
@@ -14,6 +15,7 @@ mod steps;
 mod stream;
 mod tables;
 
+pub use exemplars::unite_exemplars;
 pub use label_sets::{unite_label_sets, unite_metadata, unite_names};
 pub use replica::{MergePolicy, Samples, merge_samples};
 pub use scrape_spacing::infer_anti_affinity_ms;

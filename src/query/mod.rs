@@ -3,13 +3,13 @@
 mod collect;
 mod engine;
 mod limits;
-mod query_watch;
 mod newest;
+mod query_watch;
 mod session;
 mod stream;
 
 pub use engine::{EngineOptions, QueryEngine, QueryOptions, QueryResult, QueryTimes, QueryTimings};
-pub use query_watch::QueryWatch;
 pub use newest::NewestSamples;
+pub use query_watch::QueryWatch;
 pub use session::Rules;
 pub use stream::{CountedTables, QueryStream, StreamedValue};

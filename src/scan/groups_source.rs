@@ -8,7 +8,9 @@ use futures::stream::{self, StreamExt};
 
 use super::{ScanRequest, SelectorForm, SeriesSource};
 use crate::error::Error;
-use crate::model::{Labels, MetadataRequest, MetricMetadata, QueryContext, SeriesStream, SourcePolicy, TimestampMs};
+use crate::model::{
+    ExemplarSet, Labels, MetadataRequest, MetricMetadata, QueryContext, SeriesStream, SourcePolicy, TimestampMs,
+};
 use crate::servergroup::{EvaluateRequest, Evaluated, Judgement, ServerGroup, ServerGroupSet};
 
 /// Reads from server groups over the HTTP API.
@@ -117,6 +119,10 @@ impl SeriesSource for GroupsSource {
 
     async fn series(&self, request: &MetadataRequest, context: &QueryContext) -> Result<Vec<Labels>, Error> {
         self.set.series(request, context).await
+    }
+
+    async fn exemplars(&self, request: &MetadataRequest, context: &QueryContext) -> Result<ExemplarSet, Error> {
+        self.set.exemplars(request, context).await
     }
 
     async fn metric_metadata(

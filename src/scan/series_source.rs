@@ -9,7 +9,8 @@ use async_trait::async_trait;
 use crate::downstream::SampleTimes;
 use crate::error::Error;
 use crate::model::{
-    Labels, MetadataRequest, MetricMetadata, QueryContext, SelectRequest, SeriesStream, SourcePolicy, TimestampMs,
+    ExemplarSet, Labels, MetadataRequest, MetricMetadata, QueryContext, SelectRequest, SeriesStream, SourcePolicy,
+    TimestampMs,
 };
 use crate::servergroup::{EvaluateRequest, Evaluated, Judgement};
 
@@ -114,6 +115,12 @@ pub trait SeriesSource: Debug + Send + Sync {
 
     /// Label sets over all parts, sorted, unique.
     async fn series(&self, request: &MetadataRequest, context: &QueryContext) -> Result<Vec<Labels>, Error>;
+
+    /// Exemplars of series that any of the selectors selects, over all parts: series by labels, each once, exemplars of a
+    /// series by time, each once. A request without selectors is about all series; it has no limit.
+    async fn exemplars(&self, _request: &MetadataRequest, _context: &QueryContext) -> Result<ExemplarSet, Error> {
+        Err(Error::execution("this source tells no exemplars"))
+    }
 
     /// Metadata by metric name over all parts, each list sorted, without duplicates. `metric` restricts it to one name.
     async fn metric_metadata(

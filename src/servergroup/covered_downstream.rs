@@ -12,7 +12,7 @@ use crate::downstream::{Ability, Downstream, SampleTimes, Selected, SelectedForm
 use crate::error::Error;
 use crate::merge::{SparseSteps, SparseStepsBuilder, TableForm, sort_replica};
 use crate::model::{
-    DurationMs, Held, Labels, Matcher, MetadataRequest, MetricMetadata, QueryContext, SamplesTable,
+    DurationMs, ExemplarSet, Held, Labels, Matcher, MetadataRequest, MetricMetadata, QueryContext, SamplesTable,
     SamplesTableBuilder, SelectForm, SelectRequest, SeriesStream, StepGrid, TimestampMs, held_tables,
 };
 use crate::telemetry::TargetMetrics;
@@ -122,6 +122,13 @@ impl Downstream for CoveredDownstream {
         match self.coverage(context).metadata(request) {
             Some(request) => self.inner.series(&request, context).await,
             None => Ok(Vec::new()),
+        }
+    }
+
+    async fn exemplars(&self, request: &MetadataRequest, context: &QueryContext) -> Result<ExemplarSet, Error> {
+        match self.coverage(context).metadata(request) {
+            Some(request) => self.inner.exemplars(&request, context).await,
+            None => Ok(ExemplarSet::default()),
         }
     }
 

@@ -23,10 +23,11 @@ use crate::config::ServerGroupConfig;
 use crate::downstream::instrument::TargetInstrument;
 use crate::downstream::{Downstream, HttpClient, SampleTimes, TargetDownstream, TargetUrl};
 use crate::error::{Error, ErrorKind};
-use crate::merge::{MergePolicy, TableForm, unite_label_sets, unite_metadata, unite_names};
+use crate::merge::{MergePolicy, TableForm, unite_exemplars, unite_label_sets, unite_metadata, unite_names};
 use crate::model::{
-    Annotation, AnnotationKind, AnnotationSink, EvaluationMode, GatewayId, Labels, METRIC_NAME, MetadataRequest,
-    MetricMetadata, PartialResponse, QueryContext, SelectForm, SelectRequest, SeriesStream, TimestampMs,
+    Annotation, AnnotationKind, AnnotationSink, EvaluationMode, ExemplarSet, GatewayId, Labels, METRIC_NAME,
+    MetadataRequest, MetricMetadata, PartialResponse, QueryContext, SelectForm, SelectRequest, SeriesStream,
+    TimestampMs,
 };
 use crate::telemetry::TargetRegistry;
 
@@ -446,6 +447,42 @@ impl ServerGroup {
             });
         }
         Ok(sets)
+    }
+
+    /// Exemplars of the answer's series: series by labels, each once, exemplars of a series by time, each once.
+    pub async fn exemplars(&self, request: &MetadataRequest, context: &QueryContext) -> Result<ExemplarSet, Error> {
+        let asked = self.buckets.iter().map(|bucket| async move {
+            match bucket.route_metadata(request, "QueryExemplars")? {
+                Some(routed) => self.exemplars_of(bucket, routed, context).await,
+                None => Ok(ExemplarSet::default()),
+            }
+        });
+        Ok(unite_exemplars(self.all(context, asked).await?))
+    }
+
+    /// Those of one bucket, in any order.
+    async fn exemplars_of(
+        &self,
+        bucket: &Bucket,
+        routed: RoutedMetadata,
+        context: &QueryContext,
+    ) -> Result<ExemplarSet, Error> {
+        let request = Arc::new(routed.request);
+        let answers = self.ask_bucket(bucket, context, move |replica, context| {
+            let request = Arc::clone(&request);
+            async move { replica.exemplars(&request, &context).await }
+        });
+        let mut united = unite_exemplars(answers.await?);
+        for one in &mut united.series {
+            one.series = bucket.rewrites.rewrite_labels(&one.series);
+        }
+        if let Some(selectors) = routed.recheck {
+            united.series.retain(|one| {
+                let encoded = one.series.encode();
+                selectors.iter().any(|matchers| matchers.match_labels(encoded.as_ref()))
+            });
+        }
+        Ok(united)
     }
 
     /// Metadata by metric name. Labels play no part in it: neither do `inject_matchers`.

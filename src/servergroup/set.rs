@@ -12,8 +12,8 @@ use super::label_filter_sync::keep_in_sync;
 use super::rewrite::Rewrites;
 use crate::config::PromxyConfig;
 use crate::error::Error;
-use crate::merge::{unite_label_sets, unite_metadata, unite_names};
-use crate::model::{GatewayId, Labels, MetadataRequest, MetricMetadata, QueryContext, SourcePolicy};
+use crate::merge::{unite_exemplars, unite_label_sets, unite_metadata, unite_names};
+use crate::model::{ExemplarSet, GatewayId, Labels, MetadataRequest, MetricMetadata, QueryContext, SourcePolicy};
 use crate::telemetry::LabelFilterMetrics;
 use crate::telemetry::TargetRegistry;
 
@@ -133,6 +133,11 @@ impl ServerGroupSet {
     /// Label sets over the groups, sorted, unique.
     pub async fn series(&self, request: &MetadataRequest, context: &QueryContext) -> Result<Vec<Labels>, Error> {
         self.ask(context, |group| group.series(request, context)).await.map(unite_label_sets)
+    }
+
+    /// Exemplars of series over the groups: series by labels, each once, exemplars of a series by time, each once.
+    pub async fn exemplars(&self, request: &MetadataRequest, context: &QueryContext) -> Result<ExemplarSet, Error> {
+        self.ask(context, |group| group.exemplars(request, context)).await.map(unite_exemplars)
     }
 
     /// Metadata by metric name over the groups.

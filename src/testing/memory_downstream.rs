@@ -11,7 +11,9 @@ use super::MemoryStore;
 use crate::config::Scheme;
 use crate::downstream::{Ability, Downstream, SampleTimes, Selected, SelectedForm, TargetUrl};
 use crate::error::Error;
-use crate::model::{Labels, MetadataRequest, MetricMetadata, QueryContext, SelectForm, SelectRequest, TimestampMs};
+use crate::model::{
+    ExemplarSet, Labels, MetadataRequest, MetricMetadata, QueryContext, SelectForm, SelectRequest, TimestampMs,
+};
 use crate::scan::{ScanRequest, SeriesSource};
 
 /// Answers raw samples with everything that they have, to every form of request.
@@ -78,6 +80,10 @@ impl Downstream for MemoryDownstream {
 
     async fn series(&self, request: &MetadataRequest, context: &QueryContext) -> Result<Vec<Labels>, Error> {
         self.store.series(request, context).await
+    }
+
+    async fn exemplars(&self, request: &MetadataRequest, context: &QueryContext) -> Result<ExemplarSet, Error> {
+        self.store.exemplars(request, context).await
     }
 
     async fn metric_metadata(

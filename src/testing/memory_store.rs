@@ -14,10 +14,11 @@ use parking_lot::RwLock;
 use self::stored_series::{StoredSeries, sample_size};
 use super::{NotationError, SeriesNotation, TimedSample};
 use crate::error::Error;
+use crate::merge::unite_exemplars;
 use crate::model::{
-    CompiledMatchers, DurationMs, EncodedLabels, Held, Labels, LabelsRef, Matcher, MetadataRequest, MetricMetadata,
-    QueryContext, Sample, SamplesTableBuilder, SelectForm, SelectRequest, SeriesStream, StepGrid, StepsTableBuilder,
-    TableSize, TimestampMs, held_tables, histogram_size,
+    CompiledMatchers, DurationMs, EncodedLabels, Exemplar, ExemplarSet, Held, Labels, LabelsRef, Matcher,
+    MetadataRequest, MetricMetadata, QueryContext, Sample, SamplesTableBuilder, SelectForm, SelectRequest,
+    SeriesExemplars, SeriesStream, StepGrid, StepsTableBuilder, TableSize, TimestampMs, held_tables, histogram_size,
 };
 use crate::scan::{ScanRequest, SelectorForm, SeriesSource};
 
@@ -28,6 +29,7 @@ const BATCH_CELLS: usize = 8_192;
 #[derive(Debug, Default)]
 struct Part {
     series: RwLock<BTreeMap<EncodedLabels, StoredSeries>>,
+    exemplars: RwLock<BTreeMap<EncodedLabels, Vec<Exemplar>>>,
 }
 
 /// Holds series in memory and answers selections. Appending while queries run is safe: a query sees each part as it stood
@@ -106,6 +108,38 @@ impl MemoryStore {
         Ok(())
     }
 
+    /// Appends an exemplar of a series to a part. Unlike a Prometheus, which keeps the newest, it keeps all.
+    ///
+    /// # Errors
+    /// A part that there is not.
+    pub fn append_exemplar(&self, part: usize, series: &Labels, exemplar: Exemplar) -> Result<(), Error> {
+        self.part(part)?.exemplars.write().entry(series.encode()).or_default().push(exemplar);
+        Ok(())
+    }
+
+    /// The exemplars of one part.
+    fn exemplars_of_part(
+        part: &Part,
+        selectors: &[CompiledMatchers],
+        request: &MetadataRequest,
+    ) -> Vec<SeriesExemplars> {
+        let is_asked = |exemplar: &&Exemplar| {
+            request.start.is_none_or(|start| start <= exemplar.timestamp)
+                && request.end.is_none_or(|end| exemplar.timestamp <= end)
+        };
+        let is_selected = |labels: &EncodedLabels| {
+            selectors.is_empty() || selectors.iter().any(|matchers| matchers.match_labels(labels.as_ref()))
+        };
+        let stored = part.exemplars.read();
+        let selected = stored.iter().filter(|(labels, _)| is_selected(labels));
+        selected
+            .map(|(labels, exemplars)| SeriesExemplars {
+                series: labels.as_ref().to_labels(),
+                exemplars: exemplars.iter().filter(is_asked).cloned().collect(),
+            })
+            .collect()
+    }
+
     /// Replaces what is known of a metric name.
     pub fn set_metadata(&self, metric: &str, metadata: Vec<MetricMetadata>) {
         self.metadata.write().insert(metric.to_owned(), metadata);
@@ -113,7 +147,10 @@ impl MemoryStore {
 
     /// Forgets all samples and metadata.
     pub fn clear(&self) {
-        self.parts.iter().for_each(|(_, part)| part.series.write().clear());
+        for (_, part) in &self.parts {
+            part.series.write().clear();
+            part.exemplars.write().clear();
+        }
         self.metadata.write().clear();
     }
 
@@ -309,6 +346,16 @@ impl SeriesSource for MemoryStore {
     async fn series(&self, request: &MetadataRequest, _context: &QueryContext) -> Result<Vec<Labels>, Error> {
         let series = self.matching_series(request)?;
         Ok(limited(series.iter().map(|labels| LabelsRef::to_labels(labels.as_ref())), request.limit))
+    }
+
+    async fn exemplars(&self, request: &MetadataRequest, context: &QueryContext) -> Result<ExemplarSet, Error> {
+        let selectors = request.selectors.iter().map(|matchers| compile(matchers)).collect::<Result<Vec<_>, _>>()?;
+        let answer = |(_, part): &(String, Part)| {
+            let series = Self::exemplars_of_part(part, &selectors, request);
+            let held = context.hold(0, series.iter().map(SeriesExemplars::byte_count).sum())?;
+            Ok(ExemplarSet { series, held: vec![held] })
+        };
+        Ok(unite_exemplars(self.parts.iter().map(answer).collect::<Result<Vec<_>, Error>>()?))
     }
 
     async fn metric_metadata(

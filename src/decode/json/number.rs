@@ -9,7 +9,7 @@ const GO_NAN: f64 = f64::from_bits(0x7ff8_0000_0000_0001);
 ///
 /// Up to three fraction digits, all that Prometheus prints, are read as integers and so exactly. More digits or an
 /// exponent, as VictoriaMetrics may send, go through `f64` and are rounded.
-pub(super) fn parse_timestamp(number: &[u8]) -> Option<i64> {
+pub(in crate::decode) fn parse_timestamp(number: &[u8]) -> Option<i64> {
     plain_milliseconds(number).or_else(|| {
         let seconds: f64 = fast_float2::parse(number).ok()?;
         TimestampMs::from_float_seconds(seconds).map(|time| time.0)
@@ -36,7 +36,7 @@ fn plain_milliseconds(number: &[u8]) -> Option<i64> {
 }
 
 /// The value of a sample; `None` where the text is no number or too large for one.
-pub(super) fn parse_value(text: &str) -> Option<f64> {
+pub(in crate::decode) fn parse_value(text: &str) -> Option<f64> {
     match text {
         "NaN" => Some(GO_NAN),
         "+Inf" | "Inf" => Some(f64::INFINITY),

@@ -1,6 +1,7 @@
 //! `/api/v1`.
 
 pub(in crate::serve) mod evaluation;
+mod exemplars;
 mod explain;
 mod labels;
 mod metadata;
@@ -39,7 +40,7 @@ pub(super) fn routes() -> Router<ApiState> {
         .route("/status/flags", get(status::flags).options(no_content))
         .route("/format_query", get(syntax::format_query).post(syntax::format_query).options(no_content))
         .route("/parse_query", get(syntax::parse_query).post(syntax::parse_query).options(no_content))
-        .route("/query_exemplars", get(not_built::exemplars).post(not_built::exemplars).options(no_content))
+        .route("/query_exemplars", get(exemplars::exemplars).post(exemplars::exemplars).options(no_content))
         .route("/targets", get(not_built::targets).options(no_content))
         .route("/targets/metadata", get(not_built::targets).options(no_content))
         .route("/scrape_pools", get(not_built::targets).options(no_content))

@@ -10,11 +10,6 @@ fn not_found(message: &str) -> Response {
     error_response(StatusCode::NOT_FOUND, ErrorKind::NotFound.api_type(), message, &Notes::default())
 }
 
-/// Exemplars are kept by the downstreams; an empty list would say that they have none.
-pub(super) async fn exemplars() -> Response {
-    not_found("exemplars are not supported yet")
-}
-
 /// Quiver scrapes nothing; its downstreams do.
 pub(super) async fn targets() -> Response {
     not_found("quiver scrapes no targets; ask the downstreams")
