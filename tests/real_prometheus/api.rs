@@ -94,6 +94,16 @@ impl ApiClient {
         Answered { answer, warnings, infos }
     }
 
+    /// Status, content type and body of any page; `accept` may be empty.
+    pub async fn page(&self, address: &str, path: &str, accept: &str) -> (u16, String, Bytes) {
+        let request = Request::get(format!("http://{address}{path}")).header("accept", accept);
+        let response = self.0.request(request.body(Full::default()).expect("a valid request")).await;
+        let response = response.expect("the server answers");
+        let content_type = response.headers().get("content-type").and_then(|value| value.to_str().ok());
+        let (status, content_type) = (response.status().as_u16(), content_type.unwrap_or_default().to_owned());
+        (status, content_type, response.into_body().collect().await.expect("a whole body").to_bytes())
+    }
+
     /// How many requests a Prometheus has answered well at a path, by its own count.
     pub async fn requests_of(&self, address: &str, path: &str) -> f64 {
         let request = Request::get(format!("http://{address}/metrics")).body(Full::default()).expect("a valid request");

@@ -34,9 +34,14 @@ pub struct Gateway {
 impl Gateway {
     /// In front of the replicas (`host:port`) of the first group, then those of the second; with gated features, by name.
     pub fn start(replicas: &[&str], features: &str, leaf: Leaf) -> Self {
+        Self::start_with_config(&config_text(replicas, leaf), features)
+    }
+
+    /// With this config and gated features, by name.
+    pub fn start_with_config(text: &str, features: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let config = folder.path().join("quiver.yml");
-        std::fs::write(&config, config_text(replicas, leaf)).expect("a writable folder");
+        std::fs::write(&config, text).expect("a writable folder");
         let mut command = Command::new(env!("CARGO_BIN_EXE_quiver"));
         command.arg(format!("--config={}", config.display())).args([
             "--bind-addr=127.0.0.1:0",

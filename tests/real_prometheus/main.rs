@@ -14,6 +14,7 @@ mod gateway;
 mod process;
 mod questions;
 mod random;
+mod scraped;
 mod server;
 
 use std::fmt::Write as _;
@@ -133,15 +134,21 @@ impl Stage {
     }
 }
 
-#[test]
-fn the_gateway_answers_as_the_server_that_holds_the_union() {
-    let Some(programs) = Programs::find() else {
+/// The programs; `None`, and a word of it, where they are not and need not be.
+fn programs() -> Option<Programs> {
+    let programs = Programs::find();
+    if programs.is_none() {
         let text = "NOT TESTED: no prometheus and promtool here; install them, or name them by QUIVER_TEST_PROMETHEUS \
                     and QUIVER_TEST_PROMTOOL";
         assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "{text}");
         say!("\n{text}\n");
-        return;
-    };
+    }
+    programs
+}
+
+#[test]
+fn the_gateway_answers_as_the_server_that_holds_the_union() {
+    let Some(programs) = programs() else { return };
     say!("against {}", programs.version);
     let began = Instant::now();
     let stage = Stage::set(&programs);
@@ -196,4 +203,69 @@ async fn show_the_losses(stage: &Stage, client: &ApiClient) {
         say!("replica {} of group {group} holds {held} of {whole} samples of up", at % REPLICAS);
         assert!(held < 0.95 * whole, "nothing lost");
     }
+}
+
+const PROTOBUF: &str =
+    "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;escaping=allow-utf-8";
+
+/// A page that the gateway gives otherwise than the server of the union.
+async fn different_pages(client: &ApiClient, [gateway, union]: [&str; 2], path: &str, accept: &str) -> Option<String> {
+    let expected = client.page(union, path, accept).await;
+    let mut got = client.page(gateway, path, accept).await;
+    if !expected.1.contains("escaping=") {
+        // Prometheus 2 knows no escaping and does not speak of it.
+        got.1 = got.1.split("; escaping=").next().unwrap_or_default().to_owned();
+    }
+    let text =
+        |page: &(u16, String, bytes::Bytes)| format!("{} {}\n{}", page.0, page.1, String::from_utf8_lossy(&page.2));
+    (got != expected).then(|| format!("{path} {accept}\nexpected {}\ngot {}\n", text(&expected), text(&got)))
+}
+
+#[test]
+fn exemplars_and_federated_pages_are_those_of_the_server_that_holds_the_union() {
+    let Some(programs) = programs() else { return };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("threads");
+    runtime.block_on(async {
+        let servers = scraped::scraping_servers(&programs).await;
+        let [r0, r1, union] = [0, 1, 2].map(|at: usize| servers[at].address());
+        let config = format!("promxy:\n  server_groups:\n    - static_configs: [{{targets: [{r0}, {r1}]}}]\n");
+        let gateway = tokio::task::block_in_place(|| Gateway::start_with_config(&config, programs.features()));
+        let (client, both) = (ApiClient::new(), [gateway.address(), union]);
+        let mut report = String::new();
+        for query in [
+            "query=latency_bucket",
+            "query=sum(rate(requests_total%5B5m%5D))/ignoring(le)group_left()latency_bucket",
+            "query=%7Bjob=%22text%22%7D&start=0&end=2e9",
+            "query=latency_bucket&start=0&end=1e9",
+            "query=level",
+            "query=nosuch",
+            "query=up(",
+        ] {
+            let path = format!("/api/v1/query_exemplars?{query}");
+            report.extend(different_pages(&client, both, &path, "").await);
+        }
+        // Two replicas have most of them, and each lacks some.
+        let count = async |address: &str| {
+            let (_, _, body) = client.page(address, "/api/v1/query_exemplars?query=%7Bjob=%22text%22%7D", "").await;
+            String::from_utf8_lossy(&body).matches("\"trace_id\"").count()
+        };
+        let counts = [count(r0).await, count(r1).await, count(gateway.address()).await];
+        assert_eq!(counts, [5, 5, 6], "exemplars of the replicas and of the gateway");
+
+        let names = "match%5B%5D=%7B__name__=~%22latency.*|requests_total|level|spread%22%7D";
+        for selectors in
+            [names, &format!("match%5B%5D=level&{names}&match%5B%5D=latency_sum"), "match%5B%5D=%7B%7D", ""]
+        {
+            let path = format!("/federate?{selectors}");
+            for accept in ["", "text/plain;version=0.0.4;escaping=values", PROTOBUF, "application/openmetrics-text,*/*"]
+            {
+                report.extend(different_pages(&client, both, &path, accept).await);
+            }
+        }
+        let (_, _, text) = client.page(gateway.address(), &format!("/federate?{names}"), "").await;
+        let (_, _, messages) = client.page(gateway.address(), &format!("/federate?{names}"), PROTOBUF).await;
+        say!("federated pages of {} and {} bytes", text.len(), messages.len());
+        assert!(String::from_utf8_lossy(&text).contains("level{") && messages.len() > 500, "the pages hold something");
+        assert!(report.is_empty(), "\n{report}");
+    });
 }

@@ -70,6 +70,15 @@ impl PrometheusServer {
         let folder = tempfile::tempdir().expect("a temporary folder");
         make_blocks(programs, folder.path(), open_metrics);
         let config = format!("global: {{evaluation_interval: 1m, external_labels: {{{external_labels}}}}}\n");
+        Self::run(programs, folder, &config)
+    }
+
+    /// A server that holds nothing yet and keeps exemplars.
+    pub fn start_with_config(programs: &Programs, config: &str) -> Self {
+        Self::run(programs, tempfile::tempdir().expect("a temporary folder"), config)
+    }
+
+    fn run(programs: &Programs, folder: tempfile::TempDir, config: &str) -> Self {
         std::fs::write(folder.path().join("prometheus.yml"), config).expect("writable");
         for _ in 0..PORTS_TRIED {
             let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -80,7 +89,7 @@ impl PrometheusServer {
                 .arg(format!("--config.file={}", folder.path().join("prometheus.yml").display()))
                 .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
                 .arg("--storage.tsdb.retention.time=10000d")
-                .arg(format!("--enable-feature={}", programs.features()))
+                .arg(format!("--enable-feature=exemplar-storage,{}", programs.features()))
                 .arg(format!("--web.listen-address={address}"));
             match Process::start(&mut command, "Server is ready to receive web requests") {
                 Ok(process) => return Self { _process: process, _folder: folder, address },
