@@ -266,6 +266,8 @@ fn exemplars_and_federated_pages_are_those_of_the_server_that_holds_the_union() 
         let (_, _, messages) = client.page(gateway.address(), &format!("/federate?{names}"), PROTOBUF).await;
         say!("federated pages of {} and {} bytes", text.len(), messages.len());
         assert!(String::from_utf8_lossy(&text).contains("level{") && messages.len() > 500, "the pages hold something");
+        let has_native = String::from_utf8_lossy(&messages).contains("spread");
+        assert_eq!(has_native, programs.major_version() >= 3, "native histograms are among them");
         assert!(report.is_empty(), "\n{report}");
     });
 }
