@@ -324,11 +324,11 @@ fn api_options(
         reads_max: (flags.read_max_concurrency > 0).then_some(flags.read_max_concurrency),
         read_samples_max: (flags.read_sample_limit > 0).then_some(flags.read_sample_limit),
         flags: flags.shown.clone(),
-        examples: Vec::new(),
         access_log,
         logged_form_bytes_max: flags.log_max_form_prefix,
         metrics,
         gateway: GatewayId::random(),
+        ..ApiOptions::default()
     })
 }
 

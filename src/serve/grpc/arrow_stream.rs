@@ -79,7 +79,8 @@ fn edge_schema(schema: &Schema) -> Schema {
     Schema::new(fields)
 }
 
-fn labels_type() -> DataType {
+/// `Map<Utf8, Utf8>`, names ascending.
+pub(super) fn labels_type() -> DataType {
     let key = Field::new("key", DataType::Utf8, false);
     let value = Field::new("value", DataType::Utf8, true);
     let entries = Field::new("entries", DataType::Struct(vec![key, value].into()), false);
@@ -101,7 +102,8 @@ fn edge_batch(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Er
     RecordBatch::try_new(Arc::clone(schema), columns).map_err(|error| ipc_error(&error))
 }
 
-fn labels_map(labels: &BinaryArray) -> Result<ArrayRef, Error> {
+/// Canonical bytes as the map of [`labels_type`].
+pub(super) fn labels_map(labels: &BinaryArray) -> Result<ArrayRef, Error> {
     let names = MapFieldNames { entry: "entries".to_owned(), key: "key".to_owned(), value: "value".to_owned() };
     let mut map = MapBuilder::new(Some(names), StringBuilder::new(), StringBuilder::new());
     for bytes in labels.iter() {

@@ -1,9 +1,8 @@
-//! gRPC: `quiver.v1.QueryService`, health and reflection, on a port of its own or on that of the HTTP API.
+//! gRPC: `quiver.v1.QueryService`, Arrow Flight, health and reflection, on a port of its own or on that of the HTTP API.
 
 mod answer;
 mod arrow_stream;
 mod call;
-#[expect(dead_code, reason = "the service that reads them follows")]
 mod flight;
 mod progress;
 pub mod proto;
@@ -15,6 +14,7 @@ mod trailer;
 
 use std::convert::Infallible;
 
+use arrow_flight::flight_service_server::FlightServiceServer;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use tokio::net::TcpListener;
@@ -26,6 +26,7 @@ use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, health_reporter};
 
 use self::call::{Calls, handle_call};
+use self::flight::FlightServer;
 use self::proto::query_service_server::QueryServiceServer;
 use self::service::Service;
 use super::by_content_type::by_content_type;
@@ -36,13 +37,19 @@ use super::loop_guard::refuse_loops;
 /// A request is at most so large: a query has 64 KiB, the rest is for long lists of selectors.
 const REQUEST_BYTES_MAX: usize = 2 << 20;
 
+/// A message of Flight is about a mebibyte, unless one series alone is larger: then it is as large as that.
+const TABLE_BYTES_MAX: usize = 1 << 30;
+
 /// All services that answer queries, over the state of the HTTP API, and their names.
 fn services(api: &ApiState) -> (Routes, Vec<&'static str>) {
     let queries = QueryServiceServer::new(Service::new(api.clone()))
         .accept_compressed(CompressionEncoding::Gzip)
         .max_decoding_message_size(REQUEST_BYTES_MAX);
-    let mut names = vec![name_of(&queries)];
-    let routes = thanos::add_services(Routes::new(queries), api, &mut names);
+    let flight = FlightServiceServer::new(FlightServer::new(api.clone()))
+        .max_decoding_message_size(REQUEST_BYTES_MAX)
+        .max_encoding_message_size(TABLE_BYTES_MAX);
+    let mut names = vec![name_of(&queries), name_of(&flight)];
+    let routes = thanos::add_services(Routes::new(queries).add_service(flight), api, &mut names);
     (routes, names)
 }
 

@@ -120,7 +120,7 @@ pub(super) fn metadata_request(filter: Option<&proto::SeriesFilter>) -> Result<M
 }
 
 /// A PromQL selector without a range, an offset or a time.
-fn selector(text: &str) -> Result<Vec<Matcher>, Error> {
+pub(super) fn selector(text: &str) -> Result<Vec<Matcher>, Error> {
     // No gate concerns a plain selector.
     let expr = syntax::parse(text, &Features::default()).map_err(|error| Error::bad_data(error.render(text)))?;
     match expr.kind {

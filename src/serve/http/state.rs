@@ -53,6 +53,8 @@ pub struct ApiOptions {
     pub proxied_headers: Vec<HeaderName>,
     /// At most so long may the body of a request take to arrive. Default 5 m.
     pub read_timeout: Duration,
+    /// A client that takes no message of a streamed answer for so long is given up: the answer waits in memory. Default 1 m.
+    pub client_patience: Duration,
     /// At most so many queries run at a time, others wait. `None` is no limit.
     pub queries_max: Option<usize>,
     /// At most so many remote reads are answered at a time, others wait. `None` is no limit. Default 10.
@@ -84,6 +86,7 @@ impl Default for ApiOptions {
             lifecycle: None,
             proxied_headers: Vec::new(),
             read_timeout: Duration::from_secs(300),
+            client_patience: Duration::from_secs(60),
             queries_max: None,
             reads_max: Some(10),
             read_samples_max: Some(50_000_000),
@@ -189,6 +192,11 @@ impl ApiState {
     /// Where queries are evaluated.
     pub(in crate::serve) fn cpu(&self) -> CpuPool {
         self.0.options.cpu.clone().unwrap_or_else(CpuPool::current)
+    }
+
+    /// How long a client may take no message of an answer.
+    pub(in crate::serve) fn client_patience(&self) -> Duration {
+        self.0.options.client_patience
     }
 
     pub(super) fn options(&self) -> &ApiOptions {

@@ -5,12 +5,17 @@ use prost::Message;
 use super::known_fields::unknown_field;
 use super::ticket_json::read_json;
 use crate::error::Error;
-use crate::model::{DurationMs, EvaluationMode, MatchOp, Matcher, SelectForm, SelectRequest, StepGrid, TimestampMs};
+use crate::model::{DurationMs, MatchOp, Matcher, SelectForm, SelectRequest, StepGrid, TimestampMs};
 use crate::serve::grpc::proto::{self, flight_ticket, leaf_select};
 use crate::serve::grpc::request::step_grid;
 
 /// A query has at most 64 KiB; the rest is for leaves with long lists of alternatives.
 pub(in crate::serve::grpc) const TICKET_BYTES_MAX: usize = 1 << 20;
+
+/// Each is a word a sample, and a dictionary a message.
+const LABEL_COLUMNS_MAX: usize = 64;
+/// The other columns of a table per sample.
+const SAMPLE_COLUMNS: [&str; 4] = ["series", "timestamp", "value", "histogram"];
 
 /// More steps than this no plan asks for: its subqueries have no more.
 const LEAF_STEPS_MAX: u64 = 10_000_000;
@@ -21,9 +26,12 @@ pub(in crate::serve::grpc) struct Ticket {
     pub(in crate::serve::grpc) question: Question,
     /// As in the other requests; they are checked where they become the engine's.
     pub(in crate::serve::grpc) options: Option<proto::QueryOptions>,
-    pub(in crate::serve::grpc) mode: Option<EvaluationMode>,
     pub(in crate::serve::grpc) form: TableForm,
     pub(in crate::serve::grpc) compression: Compression,
+    /// Of a table per sample: labels with a column of their own.
+    pub(in crate::serve::grpc) label_columns: Vec<String>,
+    /// Of a table per sample: with a column of histograms.
+    pub(in crate::serve::grpc) histograms: bool,
 }
 
 /// What is asked.
@@ -82,9 +90,10 @@ impl Ticket {
         Self {
             question: Question::Query { text: text.into(), times },
             options: None,
-            mode: None,
             form: TableForm::default(),
             compression: Compression::default(),
+            label_columns: Vec::new(),
+            histograms: false,
         }
     }
 
@@ -106,20 +115,20 @@ impl Ticket {
         }
     }
 
-    /// The ticket as protobuf, with `now` in it where it says no time.
-    pub(in crate::serve::grpc) fn to_proto(&self, now: TimestampMs) -> proto::FlightTicket {
+    /// The ticket as protobuf, with `now` in it where it says no time itself.
+    pub(in crate::serve::grpc) fn to_proto(&self, now: Option<TimestampMs>) -> proto::FlightTicket {
         let (question, times) = match &self.question {
             Question::Query { text, times } => {
                 let times = match times {
-                    Times::Now => flight_ticket::Times::TimeMs(now.0),
-                    Times::At(time) => flight_ticket::Times::TimeMs(time.0),
-                    Times::Range(grid, end) => flight_ticket::Times::Range(proto::TimeRange {
+                    Times::Now => now.map(|now| flight_ticket::Times::TimeMs(now.0)),
+                    Times::At(time) => Some(flight_ticket::Times::TimeMs(time.0)),
+                    Times::Range(grid, end) => Some(flight_ticket::Times::Range(proto::TimeRange {
                         start_ms: grid.start().0,
                         end_ms: end.0,
                         step_ms: grid.step().0,
-                    }),
+                    })),
                 };
-                (flight_ticket::Question::Query(text.clone()), Some(times))
+                (flight_ticket::Question::Query(text.clone()), times)
             }
             Question::Leaf { select, sample_times } => {
                 (flight_ticket::Question::Leaf(leaf_to_proto(select, *sample_times)), None)
@@ -129,6 +138,8 @@ impl Ticket {
             question: Some(question),
             times,
             options: self.options.clone(),
+            label_columns: self.label_columns.clone(),
+            histograms: self.histograms,
             ..proto::FlightTicket::default()
         };
         // The form of a leaf is not asked for.
@@ -141,13 +152,6 @@ impl Ticket {
             Compression::None => {}
             Compression::Lz4Frame => ticket.set_compression(proto::Compression::Lz4Frame),
             Compression::Zstd => ticket.set_compression(proto::Compression::Zstd),
-        }
-        match self.mode {
-            None => {}
-            Some(EvaluationMode::Exact) => ticket.set_mode(proto::EvaluationMode::Exact),
-            Some(EvaluationMode::Pushdown) => ticket.set_mode(proto::EvaluationMode::Pushdown),
-            Some(EvaluationMode::Trust) => ticket.set_mode(proto::EvaluationMode::Trust),
-            Some(EvaluationMode::Auto) => ticket.set_mode(proto::EvaluationMode::Auto),
         }
         ticket
     }
@@ -172,13 +176,12 @@ fn read_protobuf(bytes: &[u8]) -> Result<Ticket, Error> {
         proto::Compression::Lz4Frame => Compression::Lz4Frame,
         proto::Compression::Zstd => Compression::Zstd,
     };
-    let mode = match known("mode", ticket.mode, proto::EvaluationMode::try_from)? {
-        proto::EvaluationMode::Unspecified => None,
-        proto::EvaluationMode::Exact => Some(EvaluationMode::Exact),
-        proto::EvaluationMode::Pushdown => Some(EvaluationMode::Pushdown),
-        proto::EvaluationMode::Trust => Some(EvaluationMode::Trust),
-        proto::EvaluationMode::Auto => Some(EvaluationMode::Auto),
-    };
+    if ticket.options.as_ref().is_some_and(|options| options.progress_interval_ms != 0) {
+        return Err(refused(
+            "options.progress_interval_ms",
+            "only the calls of quiver.v1.QueryService tell of progress",
+        ));
+    }
     let (question, form) = match ticket.question {
         None => return Err(Error::bad_data("invalid ticket: it has neither query nor leaf")),
         Some(flight_ticket::Question::Query(text)) => (Question::Query { text, times: times(ticket.times)? }, form),
@@ -192,7 +195,31 @@ fn read_protobuf(bytes: &[u8]) -> Result<Ticket, Error> {
             (read_leaf(leaf)?, TableForm::Native)
         }
     };
-    Ok(Ticket { question, options: ticket.options, mode, form, compression })
+    let (label_columns, histograms) = (ticket.label_columns, ticket.histograms);
+    check_sample_columns(form, &label_columns, histograms)?;
+    Ok(Ticket { question, options: ticket.options, form, compression, label_columns, histograms })
+}
+
+/// Are the columns of a table per sample wanted of such a table, and is each there once?
+pub(super) fn check_sample_columns(form: TableForm, label_columns: &[String], histograms: bool) -> Result<(), Error> {
+    if form != TableForm::PerSample {
+        let field = if histograms { "histograms" } else { "label_columns" };
+        return match histograms || !label_columns.is_empty() {
+            true => Err(refused(field, "only a table of one row a sample has it")),
+            false => Ok(()),
+        };
+    }
+    if label_columns.len() > LABEL_COLUMNS_MAX {
+        return Err(refused("label_columns", format!("at most {LABEL_COLUMNS_MAX} are possible")));
+    }
+    for (index, name) in label_columns.iter().enumerate() {
+        let is_taken = SAMPLE_COLUMNS.contains(&name.as_str()) || label_columns[..index].contains(name);
+        if name.is_empty() || is_taken {
+            let name: String = name.chars().take(40).collect();
+            return Err(refused("label_columns", format!("{name:?} is empty or the name of another column")));
+        }
+    }
+    Ok(())
 }
 
 fn known<T, E>(field: &str, code: i32, read: impl Fn(i32) -> Result<T, E>) -> Result<T, Error> {
@@ -324,7 +351,7 @@ mod tests {
 
     #[test]
     fn what_is_read_can_be_written_again() {
-        let now = TimestampMs(7);
+        let now = Some(TimestampMs(7));
         let grid = StepGrid::with_count(TimestampMs(1_000), DurationMs(500), 3);
         let select = |form| SelectRequest {
             matchers: vec![Matcher::new("job", MatchOp::NotRegex, "a|b"), Matcher::equal("x", "y")],
@@ -340,12 +367,11 @@ mod tests {
             Ticket {
                 form: TableForm::PerSample,
                 compression: Compression::Zstd,
-                ..Ticket::of_query("up", Times::At(now))
+                ..Ticket::of_query("up", Times::At(TimestampMs(8)))
             },
             Ticket {
                 form: TableForm::Native,
                 compression: Compression::Lz4Frame,
-                mode: Some(EvaluationMode::Trust),
                 options: Some(proto::QueryOptions { timeout_ms: Some(5), ..Default::default() }),
                 ..Ticket::of_query("rate(x[5m])", Times::Range(grid, TimestampMs(2_100)))
             },
@@ -363,7 +389,7 @@ mod tests {
         for ticket in
             [Ticket::of_query("up", Times::Now), Ticket::read(&steps(0, 1, 1, 1).encode_to_vec()).expect("a leaf")]
         {
-            let bytes = ticket.to_proto(TimestampMs(0)).encode_to_vec();
+            let bytes = ticket.to_proto(None).encode_to_vec();
             assert!(![b'{', 0x0a, 0x12].contains(&bytes[0]), "{bytes:?}");
         }
     }
@@ -385,7 +411,13 @@ mod tests {
             (proto::FlightTicket { form: 1, ..Default::default() }, "it has neither query nor leaf"),
             (proto::FlightTicket { form: 9, ..query() }, "form: 9 means nothing here"),
             (proto::FlightTicket { compression: -1, ..query() }, "compression: -1 means nothing here"),
-            (proto::FlightTicket { mode: 77, ..query() }, "mode: 77 means nothing here"),
+            (
+                proto::FlightTicket {
+                    options: Some(proto::QueryOptions { progress_interval_ms: 500, ..Default::default() }),
+                    ..query()
+                },
+                "options.progress_interval_ms: only the calls of quiver.v1.QueryService tell of progress",
+            ),
             (
                 proto::FlightTicket { times: range(1, 0, 1), ..query() },
                 "range: end timestamp must not be before start time",
@@ -407,6 +439,26 @@ mod tests {
             (steps(0, 1, u64::MAX, 1), "leaf.steps.grid: step_count is 18446744073709551615, it must be 1 to 10000000"),
             (steps(0, 0, 1, 1), "leaf.steps.grid: step_ms must be more than 0"),
             (steps(i64::MAX, 1, 2, 1), "leaf.steps.grid: its last step is later than any time"),
+            (
+                proto::FlightTicket { histograms: true, ..query() },
+                "histograms: only a table of one row a sample has it",
+            ),
+            (
+                proto::FlightTicket { form: 3, label_columns: vec!["job".into()], ..query() },
+                "label_columns: only a table of one row a sample has it",
+            ),
+            (
+                proto::FlightTicket { form: 2, label_columns: vec!["job".into(), "job".into()], ..query() },
+                "label_columns: \"job\" is empty or the name of another column",
+            ),
+            (
+                proto::FlightTicket { form: 2, label_columns: vec!["value".into()], ..query() },
+                "label_columns: \"value\" is empty or the name of another column",
+            ),
+            (
+                proto::FlightTicket { form: 2, label_columns: vec!["x".into(); 65], ..query() },
+                "label_columns: at most 64 are possible",
+            ),
             (steps(0, 1, 1, 0), "leaf.steps.lookback_ms: it must be more than 0"),
         ] {
             assert_eq!(message(&ticket), format!("invalid ticket: {why}"));

@@ -7,7 +7,11 @@
 //! | `start`, `end`, `step` | instead of `time`: a range; the step in seconds or as `30s` |
 //! | `timeout`, `lookback_delta` | seconds, or as `30s` |
 //! | `mode` | `exact`, `pushdown`, `trust`, `auto` |
+//! | `partial_response` | `true`: what there is, with warnings; `false`: all or nothing |
+//! | `groups` | a list of the server groups that are asked |
 //! | `form` | `series`, `samples`, `native` |
+//! | `label_columns` | of `samples`: a list of labels that become columns |
+//! | `histograms` | of `samples`: `true` for a column of native histograms |
 //! | `compression` | `none`, `lz4`, `zstd` |
 
 use std::fmt;
@@ -15,14 +19,15 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::Value;
 
-use super::ticket::{Compression, Question, TableForm, Ticket, Times, in_field};
+use super::ticket::{Compression, Question, TableForm, Ticket, Times, check_sample_columns, in_field};
 use crate::error::Error;
-use crate::model::EvaluationMode;
+use crate::model::{EvaluationMode, UnknownEvaluationMode};
 use crate::serve::grpc::proto;
 use crate::serve::http::{Form, parse_duration_ns, parse_grid, parse_time};
 
 /// Keys that are times or durations: numbers or texts, as in a URL.
 const TEXT_OR_NUMBER: [&str; 6] = ["time", "start", "end", "step", "timeout", "lookback_delta"];
+const OTHERS: [&str; 4] = ["partial_response", "groups", "label_columns", "histograms"];
 const TEXT: [&str; 4] = ["query", "mode", "form", "compression"];
 
 /// The ticket of a JSON object.
@@ -30,7 +35,33 @@ pub(super) fn read_json(bytes: &[u8]) -> Result<Ticket, Error> {
     let Pairs(pairs) = serde_json::from_slice(bytes)
         .map_err(|error| Error::bad_data(format!("invalid ticket: it begins like JSON, but {error}")))?;
     let mut form = Form::default();
+    let (mut label_columns, mut histograms) = (Vec::new(), false);
+    let (mut partial_response, mut groups) = (proto::PartialResponse::Unspecified, Vec::new());
     for (key, value) in pairs {
+        match (key.as_str(), &value) {
+            (key, Value::Null) if OTHERS.contains(&key) => continue,
+            ("groups", value) => {
+                groups = texts(value).ok_or_else(|| another_type(&key, "a list of texts", value))?;
+                continue;
+            }
+            ("partial_response", value) => {
+                partial_response = match value.as_bool() {
+                    Some(true) => proto::PartialResponse::Allow,
+                    Some(false) => proto::PartialResponse::Refuse,
+                    None => return Err(another_type(&key, "true or false", value)),
+                };
+                continue;
+            }
+            ("label_columns", value) => {
+                label_columns = texts(value).ok_or_else(|| another_type(&key, "a list of texts", value))?;
+                continue;
+            }
+            ("histograms", value) => {
+                histograms = value.as_bool().ok_or_else(|| another_type(&key, "true or false", value))?;
+                continue;
+            }
+            _ => {}
+        }
         let text = match (&value, key.as_str()) {
             (Value::String(text), key) if TEXT.contains(&key) || TEXT_OR_NUMBER.contains(&key) => text.clone(),
             (Value::Number(number), key) if TEXT_OR_NUMBER.contains(&key) => number.to_string(),
@@ -42,7 +73,16 @@ pub(super) fn read_json(bytes: &[u8]) -> Result<Ticket, Error> {
         };
         form.push(key, text);
     }
-    ticket_of(&form)
+    let ticket = ticket_of(&form)?;
+    check_sample_columns(ticket.form, &label_columns, histograms)?;
+    let options = ticket.options.unwrap_or_default();
+    let options = proto::QueryOptions { partial_response: partial_response.into(), groups, ..options };
+    let options = (options != proto::QueryOptions::default()).then_some(options);
+    Ok(Ticket { options, label_columns, histograms, ..ticket })
+}
+
+fn texts(value: &Value) -> Option<Vec<String>> {
+    value.as_array()?.iter().map(|text| text.as_str().map(str::to_owned)).collect()
 }
 
 fn ticket_of(form: &Form) -> Result<Ticket, Error> {
@@ -64,10 +104,14 @@ fn ticket_of(form: &Form) -> Result<Ticket, Error> {
         }
     };
     let mode = match form.get("mode") {
-        "" => None,
-        text => {
-            Some(text.parse::<EvaluationMode>().map_err(|error| in_field("mode")(Error::bad_data(error.to_string())))?)
-        }
+        "" => proto::EvaluationMode::Unspecified,
+        text => match text.parse().map_err(|error: UnknownEvaluationMode| Error::bad_data(error.to_string())) {
+            Ok(EvaluationMode::Exact) => proto::EvaluationMode::Exact,
+            Ok(EvaluationMode::Pushdown) => proto::EvaluationMode::Pushdown,
+            Ok(EvaluationMode::Trust) => proto::EvaluationMode::Trust,
+            Ok(EvaluationMode::Auto) => proto::EvaluationMode::Auto,
+            Err(error) => return Err(in_field("mode")(error)),
+        },
     };
     let table_form = match form.get("form") {
         "" | "series" => TableForm::PerSeries,
@@ -81,9 +125,9 @@ fn ticket_of(form: &Form) -> Result<Ticket, Error> {
         "zstd" => Compression::Zstd,
         other => return Err(unknown_word("compression", other, "none, lz4 or zstd")),
     };
-    let has_options = timeout_ms.is_some() || lookback_ms.is_some();
-    let options = has_options.then(|| proto::QueryOptions { timeout_ms, lookback_ms, ..Default::default() });
-    Ok(Ticket { question, options, mode, form: table_form, compression })
+    let options = Some(proto::QueryOptions { timeout_ms, lookback_ms, mode: mode.into(), ..Default::default() });
+    let (label_columns, histograms) = (Vec::new(), false);
+    Ok(Ticket { question, options, form: table_form, compression, label_columns, histograms })
 }
 
 fn times(form: &Form) -> Result<Times, Error> {
@@ -119,7 +163,7 @@ fn another_type(key: &str, wanted: &str, found: &Value) -> Error {
 
 fn unknown_key(key: &str) -> Error {
     let key: String = key.chars().take(40).collect();
-    let known: Vec<&str> = TEXT.into_iter().chain(TEXT_OR_NUMBER).collect();
+    let known: Vec<&str> = TEXT.into_iter().chain(TEXT_OR_NUMBER).chain(OTHERS).collect();
     in_field(&format!("{key:?}"))(Error::bad_data(format!("no such key, there are {}", known.join(", "))))
 }
 
@@ -190,14 +234,19 @@ mod tests {
             (r#"{"query": "up", "start": 1000, "end": "1070", "step": "30s"}"#, Ticket::of_query("up", range)),
             (r#"{"query": "up", "start": 1000, "end": 1070, "step": 30}"#, Ticket::of_query("up", range)),
             (
-                r#"{"query": "up", "form": "samples", "compression": "zstd", "mode": "exact", "timeout": 0.0001, "lookback_delta": "1m"}"#,
+                r#"{"query": "up", "form": "samples", "label_columns": ["job"], "histograms": true, "compression": "zstd",
+                    "partial_response": false, "groups": ["eu", "us"], "mode": "exact", "timeout": 0.0001, "lookback_delta": "1m"}"#,
                 Ticket {
                     form: TableForm::PerSample,
                     compression: Compression::Zstd,
-                    mode: Some(EvaluationMode::Exact),
+                    label_columns: vec!["job".to_owned()],
+                    histograms: true,
                     options: Some(proto::QueryOptions {
                         timeout_ms: Some(1),
                         lookback_ms: Some(60_000),
+                        mode: proto::EvaluationMode::Exact.into(),
+                        partial_response: proto::PartialResponse::Refuse.into(),
+                        groups: vec!["eu".to_owned(), "us".to_owned()],
                         ..Default::default()
                     }),
                     ..Ticket::of_query("up", Times::Now)
@@ -236,8 +285,19 @@ mod tests {
             ),
             (
                 r#"{"query": "up", "end_time": 5}"#,
-                "\"end_time\": no such key, there are query, mode, form, compression, time, start, end, step, timeout, lookback_delta",
+                "\"end_time\": no such key, there are query, mode, form, compression, time, start, end, step, timeout, lookback_delta, partial_response, groups, label_columns, histograms",
             ),
+            (
+                r#"{"query": "up", "form": "samples", "label_columns": "job"}"#,
+                "label_columns: it must be a list of texts, not a text",
+            ),
+            (
+                r#"{"query": "up", "form": "samples", "label_columns": [1]}"#,
+                "label_columns: it must be a list of texts, not a list",
+            ),
+            (r#"{"query": "up", "partial_response": "yes"}"#, "partial_response: it must be true or false, not a text"),
+            (r#"{"query": "up", "groups": "eu"}"#, "groups: it must be a list of texts, not a text"),
+            (r#"{"query": "up", "histograms": true}"#, "histograms: only a table of one row a sample has it"),
         ] {
             assert_eq!(read(text).expect_err(text).message(), format!("invalid ticket: {why}"));
         }
