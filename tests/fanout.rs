@@ -142,6 +142,33 @@ fn faults() -> Vec<(Option<Behaviour>, &'static str, ErrorKind)> {
     fn foreign_status(_: &Asked) -> Reply {
         Reply::Page(429, "application/json", r#"{"status":"Failure"}"#.to_owned())
     }
+    fn foreign_error(_: &Asked) -> Reply {
+        Reply::Page(500, "application/json", r#"{"message":"no route"}"#.to_owned())
+    }
+    fn refused_in_text(_: &Asked) -> Reply {
+        Reply::Page(422, "text/plain", "unprocessable\n".to_owned())
+    }
+    fn login_page(_: &Asked) -> Reply {
+        Reply::Page(200, "text/html", "<html>please log in</html>".to_owned())
+    }
+    fn text_in_200(_: &Asked) -> Reply {
+        Reply::Page(200, "text/plain", "upstream request timeout".to_owned())
+    }
+    fn null(_: &Asked) -> Reply {
+        Reply::json("null")
+    }
+    fn success_without_data(_: &Asked) -> Reply {
+        Reply::json(r#"{"status":"success"}"#)
+    }
+    fn foreign_status_in_200(_: &Asked) -> Reply {
+        Reply::json(r#"{"status":"Failure","message":"quota"}"#)
+    }
+    fn error_without_words(_: &Asked) -> Reply {
+        Reply::Page(503, "application/json", r#"{"status":"error"}"#.to_owned())
+    }
+    fn execution(_: &Asked) -> Reply {
+        Reply::Page(422, "application/json", r#"{"status":"error","errorType":"execution","error":"boom"}"#.to_owned())
+    }
     fn empty_page(_: &Asked) -> Reply {
         Reply::Page(502, "text/plain", String::new())
     }
@@ -183,6 +210,15 @@ fn faults() -> Vec<(Option<Behaviour>, &'static str, ErrorKind)> {
         (Some(html), "answered 500 Internal Server Error", ErrorKind::Unavailable),
         (Some(json_without_status), "answered 401 Unauthorized; check the credentials", ErrorKind::Unavailable),
         (Some(foreign_status), "answered 429 Too Many Requests", ErrorKind::Unavailable),
+        (Some(foreign_error), "answered 500 Internal Server Error", ErrorKind::Unavailable),
+        (Some(refused_in_text), "answered 422 Unprocessable Entity", ErrorKind::Unavailable),
+        (Some(login_page), "bad answer: ", ErrorKind::Unavailable),
+        (Some(text_in_200), "bad answer: ", ErrorKind::Unavailable),
+        (Some(null), "bad answer: ", ErrorKind::Unavailable),
+        (Some(success_without_data), "bad answer: ", ErrorKind::Unavailable),
+        (Some(foreign_status_in_200), "bad answer: ", ErrorKind::Unavailable),
+        (Some(error_without_words), "answered with an error that has no text", ErrorKind::Unavailable),
+        (Some(execution), "execution: boom", ErrorKind::Execution),
         (Some(empty_page), "answered 502 Bad Gateway", ErrorKind::Unavailable),
         (Some(empty_object), "bad answer: answer has no \"status\"", ErrorKind::Unavailable),
         (Some(empty_body), "bad answer: ", ErrorKind::Unavailable),
@@ -274,6 +310,60 @@ async fn a_dead_group_is_an_error_a_warning_or_nothing_as_the_config_says() {
         let names = source.label_names(&request, &context).await;
         assert!(names.is_err(), "the good server knows no labels call, so its group fails: {names:?}");
     }
+}
+
+const EXEMPLARS: &str = r#"{"status":"success","data":[{"seriesLabels":{"__name__":"up"},"exemplars":[{"labels":{"trace_id":"x"},"value":"1","timestamp":60.500}]}]}"#;
+
+#[tokio::test]
+async fn exemplars_are_asked_for_and_missed_as_everything_else() {
+    fn exemplars(_: &Asked) -> Reply {
+        Reply::json(EXEMPLARS)
+    }
+    let request = MetadataRequest {
+        selectors: vec![vec![Matcher::equal("__name__", "up")], vec![Matcher::equal("job", "a")]],
+        start: Some(TimestampMs(1_500)),
+        end: None,
+        limit: None,
+    };
+    let (server, good_address) = replica(Some(exemplars)).await;
+    let (_pair, pair_address) = replica(Some(exemplars)).await;
+    let both = source(vec![group(&[good_address.clone(), pair_address]), group(std::slice::from_ref(&good_address))]);
+    let found = both.exemplars(&request, &QueryContext::default()).await.expect("an answer");
+    assert_eq!((found.series.len(), found.series[0].exemplars.len()), (1, 1), "once, of two replicas and two groups");
+    assert_eq!(found.series[0].exemplars[0].timestamp, TimestampMs(60_500));
+    let server = server.expect("the good one");
+    let asked = server.asked();
+    let [first, ..] = &asked[..] else { panic!("nobody was asked") };
+    assert_eq!((first.method.as_str(), first.path.as_str()), ("POST", "/api/v1/query_exemplars"));
+    assert_eq!(
+        (first.param("query"), first.param("start"), first.param("end")),
+        (Some(r#"up or {job="a"}"#), Some("1.500"), None)
+    );
+    for (fault, words, kind) in faults() {
+        // Of a query alone.
+        if ["no step", "native histograms"].iter().any(|of_query| words.contains(of_query)) {
+            continue;
+        }
+        let words = if words.contains("a scalar") { "bad answer: " } else { words };
+        let (_server, good_address) = replica(Some(exemplars)).await;
+        let (_faulty, bad_address) = replica(fault).await;
+        let group_of = |addresses: &[String]| ServerGroupConfig { timeout: Some(SHORT), ..group(addresses) };
+        let context = QueryContext::default();
+        let pair = source(vec![group_of(&[good_address, bad_address.clone()])]);
+        let found = pair.exemplars(&request, &context).await.expect("one of two answered");
+        assert_eq!(found.series.len(), 1, "{words}");
+        let [warning] = &warnings(&context)[..] else { panic!("{words}: {:?}", warnings(&context)) };
+        assert!(warning.contains(&bad_address) && warning.contains(words), "{words}: {warning}");
+
+        let alone = source(vec![group_of(std::slice::from_ref(&bad_address))]);
+        let error = alone.exemplars(&request, &QueryContext::default()).await.expect_err(words);
+        assert_eq!(error.kind(), kind, "{error}");
+    }
+    let used = QueryContext::new(None, 0);
+    let found = both.exemplars(&request, &used).await.expect("exemplars are no samples");
+    assert!(used.budget().bytes() > 0, "they are counted");
+    drop(found);
+    assert_eq!(used.budget().bytes(), 0);
 }
 
 /// A query that says itself what becomes of groups that do not answer, and which groups it is about.

@@ -6,7 +6,7 @@ use quiver::config::{
     AbsoluteTimeRange, HttpClientConfig, LabelFilterConfig, PromxyConfig, RelativeTimeRange, ServerGroupConfig,
     StaticConfig, parse,
 };
-use quiver::model::{DurationMs, Labels, MetadataRequest, QueryContext, QueryValue, StepGrid, TimestampMs};
+use quiver::model::{DurationMs, Exemplar, Labels, MetadataRequest, QueryContext, QueryValue, StepGrid, TimestampMs};
 use quiver::query::{EngineOptions, QueryEngine, QueryOptions};
 use quiver::scan::GroupsSource;
 use quiver::servergroup::ServerGroupSet;
@@ -101,6 +101,33 @@ async fn samples_outside_of_a_truncated_range_do_not_count() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn exemplars_outside_of_a_truncated_range_do_not_count() {
+    let store = store(|_| true);
+    let series = Labels::from_pairs([("__name__", "x"), ("series", "always")]);
+    for seconds in [299, 300, 600, 601] {
+        let (labels, timestamp) = (Labels::default(), TimestampMs(seconds * SECOND));
+        store.append_exemplar(0, &series, Exemplar { labels, value: 1.0, timestamp }).expect("part 0");
+    }
+    let server = FakePrometheus::start(store).await.expect("a free port");
+    let at = |seconds: i64| Some(TimestampMs(seconds * SECOND));
+    for (truncate, (start, end), expected) in [
+        (true, (None, None), &[300, 600][..]),
+        (true, (at(0), at(500)), &[300]),
+        (true, (at(601), at(900)), &[]),
+        (false, (None, None), &[299, 300, 600, 601]),
+        (false, (at(400), at(900)), &[600, 601]),
+        (false, (at(601), at(900)), &[]),
+    ] {
+        let range = AbsoluteTimeRange { truncate, ..truncated(300, 600) };
+        let set = set(vec![ServerGroupConfig { absolute_time_range: Some(range), ..group(&server.target()) }]);
+        let request = MetadataRequest { selectors: Vec::new(), start, end, limit: None };
+        let found = set.exemplars(&request, &QueryContext::default()).await.expect("answers");
+        let times = found.series.iter().flat_map(|one| &one.exemplars).map(|one| one.timestamp.0 / SECOND);
+        assert_eq!(times.collect::<Vec<_>>(), expected, "truncate: {truncate}, {start:?} to {end:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_groups_that_share_time_answer_like_one() {
     let [old, new] = [FakePrometheus::start(store(|_| true)), FakePrometheus::start(store(|_| true))];
     let (old, new) = (old.await.expect("a free port"), new.await.expect("a free port"));
@@ -135,6 +162,7 @@ async fn a_group_that_has_nothing_of_the_time_is_not_asked() {
         assert_eq!(set.label_names(&request, &context).await, Ok(Vec::new()));
         assert_eq!(set.label_values("series", &request, &context).await, Ok(Vec::new()));
         assert_eq!(set.series(&request, &context).await, Ok(Vec::new()));
+        assert_eq!(set.exemplars(&request, &context).await.map(|found| found.series), Ok(Vec::new()));
     }
     for kind in RequestKind::ALL.into_iter().filter(|kind| *kind != RequestKind::Other) {
         assert_eq!(server.seen_count(kind), 0, "{kind:?}");

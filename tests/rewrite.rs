@@ -4,15 +4,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures::FutureExt;
 use proptest::prelude::*;
 
 use quiver::config::{MetricsRelabel, MetricsRelabelAction, PromxyConfig, ServerGroupConfig, StaticConfig};
 use quiver::model::{
-    DurationMs, Labels, LabelsBuilder, MatchOp, Matcher, MetadataRequest, QueryContext, QueryValue, StepGrid,
+    DurationMs, Exemplar, Labels, LabelsBuilder, MatchOp, Matcher, MetadataRequest, QueryContext, QueryValue, StepGrid,
     TimestampMs,
 };
 use quiver::query::{EngineOptions, QueryEngine, QueryOptions};
-use quiver::scan::GroupsSource;
+use quiver::scan::{GroupsSource, SeriesSource};
 use quiver::servergroup::ServerGroupSet;
 use quiver::testing::fake_prometheus::FakePrometheus;
 use quiver::testing::{MemoryStore, format_tables};
@@ -24,9 +25,19 @@ fn grid() -> StepGrid {
     StepGrid::with_count(TimestampMs(0), DurationMs(60_000), 5)
 }
 
+/// The series, each with the same exemplars: those of series that become one are there once.
 fn store(lines: &[&str]) -> Arc<MemoryStore> {
     let store = MemoryStore::new();
     store.load(lines, TimestampMs(0), SCRAPE).expect("well-formed");
+    let request = MetadataRequest { selectors: Vec::new(), start: None, end: None, limit: None };
+    let series = store.series(&request, &QueryContext::default()).now_or_never();
+    for series in series.expect("it is in memory").expect("a store answers") {
+        for (trace, ms) in [("a", 30_000), ("b", 90_500)] {
+            let labels = Labels::from_pairs([("trace_id", trace)]);
+            let exemplar = Exemplar { labels, value: 0.5, timestamp: TimestampMs(ms) };
+            store.append_exemplar(0, &series, exemplar).expect("part 0");
+        }
+    }
     Arc::new(store)
 }
 
@@ -120,7 +131,7 @@ impl Scene {
         }
     }
 
-    /// Names, values of each label, and series are the same from both.
+    /// Names, values of each label, series and exemplars are the same from both.
     async fn check_metadata(&self, selectors: &[Vec<Matcher>], names: &[&str]) {
         let (gateway, truth) = (self.gateways[0].source(), self.truth.source());
         let context = QueryContext::default();
@@ -136,6 +147,10 @@ impl Scene {
             assert_eq!(gateway.label_names(&request, &context).await, Ok(expected), "{selector:?}");
             let expected = truth.series(&request, &context).await.expect("answers");
             assert_eq!(gateway.series(&request, &context).await, Ok(expected), "{selector:?}");
+            let expected = truth.exemplars(&request, &context).await.expect("answers").series;
+            let got = gateway.exemplars(&request, &context).await.map(|found| found.series);
+            assert_eq!(got.as_ref(), Ok(&expected), "{selector:?}");
+            assert_eq!(expected.is_empty(), truth.series(&request, &context).await == Ok(Vec::new()));
             for name in names {
                 let expected = truth.label_values(name, &request, &context).await.expect("answers");
                 assert_eq!(gateway.label_values(name, &request, &context).await, Ok(expected), "{name} {selector:?}");

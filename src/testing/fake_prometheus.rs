@@ -60,6 +60,8 @@ pub enum RequestKind {
     LabelValues,
     /// `/api/v1/metadata`
     Metadata,
+    /// `/api/v1/query_exemplars`
+    Exemplars,
     /// `/api/v1/read`
     RemoteRead,
     /// `/api/v1/status/config`
@@ -72,13 +74,14 @@ pub enum RequestKind {
 
 impl RequestKind {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Query,
         Self::QueryRange,
         Self::Series,
         Self::Labels,
         Self::LabelValues,
         Self::Metadata,
+        Self::Exemplars,
         Self::RemoteRead,
         Self::StatusConfig,
         Self::BuildInfo,
@@ -92,6 +95,7 @@ impl RequestKind {
             Some("series") => Self::Series,
             Some("labels") => Self::Labels,
             Some("metadata") => Self::Metadata,
+            Some("query_exemplars") => Self::Exemplars,
             Some("read") => Self::RemoteRead,
             Some("status/config") => Self::StatusConfig,
             Some("status/buildinfo") => Self::BuildInfo,
