@@ -14,8 +14,8 @@ use quiver::downstream::{Downstream, HttpClient, SampleTimes, SelectedForm, Targ
 use quiver::encode::{FRAME_BYTES, encode_xor_chunks, write_frame, write_series_frames};
 use quiver::error::Error;
 use quiver::model::{
-    DurationMs, Labels, MatchOp, Matcher, QueryContext, SamplesTable, SelectForm, SelectRequest, StepGrid, TimestampMs,
-    is_stale, stale_marker,
+    DurationMs, Labels, MatchOp, Matcher, QueryContext, QueryLimits, SamplesTable, SelectForm, SelectRequest, StepGrid,
+    TimestampMs, is_stale, stale_marker,
 };
 use support::{Asked, Reply, Server, refusing_address};
 
@@ -618,6 +618,34 @@ async fn reads_that_wait_for_each_other_all_end() {
             row_count += table.expect("a table").num_rows();
         }
         assert_eq!(row_count, series.len());
+    }
+}
+
+/// Thirty million samples in eight megabytes, in one frame.
+#[tokio::test]
+async fn a_frame_that_unfolds_without_end_is_an_error_of_the_query_and_no_gigabytes() {
+    let chunk_samples = 16_383;
+    let mut all = Vec::new();
+    for chunk in 0..2_000_i64 {
+        let times: Vec<i64> = (1..=chunk_samples).map(|sample| chunk * chunk_samples + sample).collect();
+        all.extend(encode_xor_chunks(&times, &vec![1.0; times.len()], usize::MAX));
+    }
+    let mut body = Vec::new();
+    let labels = Labels::from_pairs([("__name__", "up"), ("replica", "a")]).encode();
+    write_series_frames(labels.as_ref(), &all, 0, usize::MAX, &mut body);
+    let server = Server::start(move |asked| prometheus(asked, || Reply::Bytes(200, CHUNKS, body.clone()))).await;
+    let target = target(&server);
+    let form = SelectForm::Samples { start: TimestampMs(0), end: TimestampMs(1 << 40) };
+    let request = SelectRequest { form, ..up(&[]) };
+    for (samples_max, bytes_max, expected) in [
+        (1_000_000, 0, "query processing would load too many samples into memory in query execution"),
+        (1 << 40, 16 << 20, "query processing would use more memory than allowed in query execution (limit 16 MiB)"),
+    ] {
+        let limits = QueryLimits { samples_max, bytes_max };
+        let context = QueryContext::with_limits(None, limits, &Arc::default());
+        let error = read(&target, &request, &context).await.expect_err("too many");
+        assert!(error.starts_with(expected), "{error}");
+        assert_eq!((context.budget().samples(), context.budget().bytes()), (0, 0));
     }
 }
 

@@ -94,6 +94,13 @@ impl<F: SeriesFilter> ChunkStreamDecoder<F> {
         Self { frames: Frames::new(limits.frame_bytes_max), rows: Rows::new(window, filter, limits), failure: None }
     }
 
+    /// From now on so many samples may be decoded, besides those that are there already, in place of
+    /// [`ChunkStreamLimits::samples_max`]. A frame of a few MiB may unfold to gigabytes: a caller with a budget asks it before every
+    /// piece.
+    pub fn allow_samples(&mut self, samples: usize) {
+        self.rows.builder.allow(samples);
+    }
+
     /// Takes the next piece of the body. Returns how many samples it completed, so that the caller can count them against a
     /// budget and stop.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<usize, DecodeError> {

@@ -171,6 +171,9 @@ impl<F: SeriesFilter> Rows<'_, F> {
                         self.floats.times.push(time);
                         self.floats.values.push(value);
                     }
+                    if self.floats.times.len() > self.limits.samples_max {
+                        return Err(DecodeError::TooManySamples);
+                    }
                 }
                 4 => {
                     let histogram = read_histogram(field.message()?)?;

@@ -68,6 +68,11 @@ impl SeriesBuilder {
         self.batch_samples + self.table_samples + self.series_samples
     }
 
+    /// From now on it may take so many samples besides those that it holds.
+    pub(super) fn allow(&mut self, samples: usize) {
+        self.samples_max = self.sample_count().saturating_add(samples);
+    }
+
     /// Fails when it holds more than the limit. A sink cannot fail: whoever uses it asks here after every piece.
     pub(super) fn check_limit(&self) -> Result<(), PushError> {
         let is_over = self.sample_count() > self.samples_max || self.series_samples > SERIES_SAMPLES_MAX;

@@ -38,6 +38,17 @@ impl ProcessBudget {
         self.bytes_max
     }
 
+    /// How many bytes a query that holds `held` may take now.
+    fn left(&self, held: u64) -> u64 {
+        if self.bytes_max == 0 {
+            return u64::MAX;
+        }
+        let in_use = self.bytes();
+        let of_large = (self.bytes_max - self.bytes_max / RESERVED_DIVISOR).saturating_sub(in_use);
+        let of_small = (self.bytes_max / SMALL_DIVISOR).saturating_sub(held).min(self.bytes_max.saturating_sub(in_use));
+        of_large.max(of_small)
+    }
+
     /// Takes `bytes` for a query that holds `held` with them. Large queries leave a share for small ones: where some have
     /// taken what there is, a dashboard of small panels is still drawn.
     fn take(&self, bytes: u64, held: u64) -> Result<(), Error> {
@@ -117,6 +128,14 @@ impl QueryBudget {
     /// The most bytes that were held at a time.
     pub fn bytes_peak(&self) -> u64 {
         self.bytes_peak.load(Ordering::Relaxed)
+    }
+
+    /// How many samples of so many bytes each could be taken now: what whoever makes samples before they can be counted may make.
+    pub fn samples_left(&self, sample_bytes: u64) -> u64 {
+        let held = self.bytes();
+        let own = if self.limits.bytes_max == 0 { u64::MAX } else { self.limits.bytes_max.saturating_sub(held) };
+        let of_bytes = own.min(self.process.left(held)) / sample_bytes.max(1);
+        of_bytes.min(self.limits.samples_max.saturating_sub(self.samples()))
     }
 
     /// Takes samples; nothing is taken where there is an error.
@@ -318,6 +337,34 @@ mod tests {
         assert!(held.grow(0, 1 << 20).is_err());
         assert_eq!((held.samples(), held.bytes()), (100, 1 << 19));
         assert_eq!((budget.samples(), budget.bytes(), process.bytes()), (100, 1 << 19, 1 << 19));
+    }
+
+    #[test]
+    fn what_is_left_can_be_taken_and_no_more() {
+        let free = Arc::new(ProcessBudget::new(0));
+        let process = Arc::new(ProcessBudget::new(64 << 20));
+        let other = budget(1, 0, &process);
+        for (samples_max, bytes_max, process, others, left) in [
+            (100, 0, &free, 0, 100),
+            (u64::MAX, 1_600, &free, 0, 100),
+            (u64::MAX, 0, &free, 0, u64::MAX / 16),
+            // Seven eighths of all, or a 64th for a small one.
+            (u64::MAX, 0, &process, 0, (56 << 20) / 16),
+            (u64::MAX, 0, &process, 56 << 20, (1 << 20) / 16),
+            (u64::MAX, 0, &process, 64 << 20, 0),
+        ] {
+            other.count_bytes(others);
+            let asking = budget(samples_max, bytes_max, process);
+            assert_eq!(asking.samples_left(16), left, "{samples_max} {bytes_max} {others}");
+            let count = usize::try_from(left).expect("64 bits");
+            if let Some(more) = count.checked_add(1).filter(|more| more.checked_mul(16).is_some()) {
+                assert!(taken(&asking, more, more * 16).is_err());
+            }
+            if left < u64::MAX / 16 {
+                drop(taken(&asking, count, count * 16).expect("what is left"));
+            }
+            other.give_bytes(others);
+        }
     }
 
     #[test]

@@ -250,6 +250,31 @@ fn limits_bound_frames_label_sets_and_samples() {
 }
 
 #[test]
+fn a_small_frame_that_unfolds_without_end_is_stopped_at_what_is_allowed() {
+    // Sixteen thousand samples in four kilobytes, and so on: thirty million in eight megabytes, all in one frame.
+    let chunk_samples = 16_383;
+    let mut chunks = Vec::new();
+    for chunk in 0..2_000_i64 {
+        let times: Vec<i64> = (0..chunk_samples).map(|sample| chunk * chunk_samples + sample).collect();
+        chunks.extend(encode_xor_chunks(&times, &vec![1.0; times.len()], usize::MAX));
+    }
+    let mut body = Vec::new();
+    write_series_frames(Labels::from_pairs([("a", "1")]).encode().as_ref(), &chunks, 0, usize::MAX, &mut body);
+    assert!(body.len() < 10 << 20);
+    let limits = ChunkStreamLimits { samples_max: usize::MAX, ..ChunkStreamLimits::default() };
+    let mut decoder = ChunkStreamDecoder::new(TimeWindow::ALL, EverySeries::default(), limits);
+    for piece in body.chunks(64 << 10) {
+        decoder.allow_samples(100_000);
+        if let Err(error) = decoder.feed(piece) {
+            assert_eq!(error, DecodeError::TooManySamples);
+            break;
+        }
+    }
+    let decoded = decoder.rows.builder.sample_count();
+    assert!((100_000..100_000 + 2 * 16_383).contains(&decoded), "{decoded}");
+}
+
+#[test]
 fn unknown_fields_are_passed_over_and_the_order_of_fields_does_not_matter() {
     let chunk = encode_xor_chunks(&[1], &[1.0], 120).remove(0).data;
     let mut message = vec![0x12, (chunk.len() + 7) as u8, 0x22, chunk.len() as u8];

@@ -18,8 +18,6 @@ use crate::model::{EncodedLabels, Held, QueryContext, SamplesTable, TableSize};
 
 /// A `SAMPLES` answer is read whole; none may be larger than this, packed.
 const SAMPLES_BODY_BYTES_MAX: usize = 512 << 20;
-/// What snappy makes of samples, about.
-const SNAPPY_RATIO: usize = 4;
 /// After decoding so many bytes the thread is offered to others.
 const BYTES_PER_TURN: usize = 256 * 1024;
 
@@ -91,7 +89,8 @@ impl RawTables {
         let body = answer.body;
         let source = match form {
             AnswerForm::Chunks => {
-                let decoder = Box::new(ChunkStreamDecoder::new(window, labels, limits()));
+                let limits = ChunkStreamLimits::default();
+                let decoder = Box::new(ChunkStreamDecoder::new(window, labels, limits));
                 Source::Chunks { body, decoder, bytes_of_turn: 0 }
             }
             AnswerForm::Samples => Source::Samples { body, window, labels },
@@ -147,7 +146,9 @@ impl RawTables {
             Source::Samples { body, window, labels } => self.read_samples(body, window, labels).await,
             Source::Chunks { mut body, mut decoder, mut bytes_of_turn } => match body.next_piece().await? {
                 Some(piece) => {
-                    let samples = decoder.feed(&piece).map_err(|error| why(error, decoder.filter()))?;
+                    let allowed = self.samples_left();
+                    decoder.allow_samples(allowed);
+                    let samples = decoder.feed(&piece).map_err(|error| self.why(error, allowed, decoder.filter()))?;
                     body.decoded(samples);
                     self.count(samples)?;
                     self.check_order(decoder.filter())?;
@@ -177,10 +178,14 @@ impl RawTables {
         mut labels: ClientLabels,
     ) -> Result<(), TablesError> {
         let block = body.read_whole(SAMPLES_BODY_BYTES_MAX).await?;
-        // Unpacked it is several times as large, and beside it stand the tables.
-        let _held = self.context.hold(0, block.len().saturating_mul(SNAPPY_RATIO))?;
-        let limits = ReadSamplesLimits { series: limits(), ..ReadSamplesLimits::default() };
-        let tables = decode_read_samples(&block, window, &mut labels, limits).map_err(|error| why(error, &labels))?;
+        // It is unpacked whole, and beside it stand the tables.
+        let mut limits = ReadSamplesLimits::default();
+        let unpacked = snap::raw::decompress_len(&block).unwrap_or(0).min(limits.message_bytes_max);
+        let _held = self.context.hold(0, block.len().saturating_add(unpacked))?;
+        let allowed = self.samples_left();
+        limits.series.samples_max = allowed;
+        let tables = decode_read_samples(&block, window, &mut labels, limits);
+        let tables = tables.map_err(|error| self.why(error, allowed, &labels))?;
         for table in &tables {
             self.count(TableSize::of(table).samples)?;
         }
@@ -192,6 +197,22 @@ impl RawTables {
     fn count(&mut self, samples: usize) -> Result<(), TablesError> {
         self.context.count_samples(samples);
         Ok(self.held.grow(samples, samples.saturating_mul(SAMPLE_BYTES))?)
+    }
+
+    /// So many samples may be decoded before they are counted.
+    fn samples_left(&self) -> usize {
+        usize::try_from(self.context.budget().samples_left(SAMPLE_BYTES as u64)).unwrap_or(usize::MAX)
+    }
+
+    /// What an error of the decoder means to the query. Where there were more samples than it may hold, it is told which of its
+    /// limits that is.
+    fn why(&self, error: DecodeError, allowed: usize, labels: &ClientLabels) -> TablesError {
+        if error == DecodeError::TooManySamples {
+            let one_more = allowed.saturating_add(1);
+            let refused = self.context.hold(one_more, one_more.saturating_mul(SAMPLE_BYTES)).err();
+            return TablesError::Failed(refused.unwrap_or_else(|| error.into()));
+        }
+        why(error, labels)
     }
 
     fn check_order(&mut self, labels: &ClientLabels) -> Result<(), TablesError> {
@@ -244,11 +265,6 @@ impl RawTables {
 
 /// What a decoded sample weighs: a time and a value.
 const SAMPLE_BYTES: usize = 16;
-
-/// The query's own budget bounds the samples.
-fn limits() -> ChunkStreamLimits {
-    ChunkStreamLimits { samples_max: usize::MAX, ..ChunkStreamLimits::default() }
-}
 
 impl From<Error> for TablesError {
     fn from(error: Error) -> Self {
