@@ -78,6 +78,12 @@ impl PrometheusServer {
         Self::run(programs, tempfile::tempdir().expect("a temporary folder"), config)
     }
 
+    /// A server without data of its own that reads all samples from the gateway at `host:port`.
+    pub fn start_reading(programs: &Programs, gateway: &str) -> Self {
+        let read = format!("remote_read: [{{url: \"http://{gateway}/api/v1/read\", read_recent: true}}]\n");
+        Self::start_with_config(programs, &format!("global: {{evaluation_interval: 1m}}\n{read}"))
+    }
+
     fn run(programs: &Programs, folder: tempfile::TempDir, config: &str) -> Self {
         std::fs::write(folder.path().join("prometheus.yml"), config).expect("writable");
         for _ in 0..PORTS_TRIED {
