@@ -41,7 +41,7 @@ pub static GLOBAL_KEYS: KeyTable = KeyTable {
             form: "label names and values",
             default: "empty",
             about: "Who this gateway is, for those who collect from several: added to what leaves by `/federate` and by remote \
-                    read as samples. Not added to query results.",
+                    read. Not added to query results.",
             example: "external_labels: {cluster: eu, replica: a}",
         },
     ],

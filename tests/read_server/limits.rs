@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::BodyExt;
-use quiver::model::{Labels, ProcessBudget, TimestampMs};
+use quiver::model::{Labels, ProcessBudget, Sample};
 use quiver::query::EngineOptions;
 use quiver::serve::http::ApiOptions;
-use quiver::testing::MemoryStore;
 use quiver::testing::fake_prometheus::{FakePrometheus, Fault, FaultBody, RequestKind};
+use quiver::testing::{MemoryStore, TimedSample};
 
 use super::client::{CHUNKS, EQ, PROMETHEUS_HEADERS, RE, SAMPLES, ask, matcher, open, query, read, read_request};
 use super::gateway::{Gateway, config_of, prometheus, store};
@@ -43,11 +43,12 @@ fn large_store(series: u64, samples: u64) -> Arc<MemoryStore> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     for at in 0..series {
         let labels = Labels::from_pairs([("__name__", "up".to_owned()), ("i", format!("{at:04}"))]);
-        for time in 0..samples {
+        let samples = (0..samples).map(|time| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let value = f64::from_bits(state >> 12 | 0x3ff0_0000_0000_0000);
-            store.append(&labels, TimestampMs(time as i64 * 10_000), value).expect("stored");
-        }
+            TimedSample { time: time as i64 * 10_000, start_time: None, sample: Sample::Float(value) }
+        });
+        store.append_to_part(0, &labels, samples.collect::<Vec<_>>()).expect("stored");
     }
     Arc::new(store)
 }
@@ -113,6 +114,19 @@ async fn the_memory_of_a_query_holds_for_reads_and_is_given_back() {
         assert_eq!(read(&gateway.address, &[up(0, 100_000)], &[accepted]).await.status, 200);
         assert_gone(&server, &gateway.memory).await;
     }
+}
+
+#[tokio::test]
+async fn a_stream_needs_the_memory_of_what_is_on_its_way_and_a_message_that_of_all_of_it() {
+    // 26 MB of samples.
+    let limits = EngineOptions { query_bytes_max: 20 << 20, ..EngineOptions::default() };
+    let (server, gateway) = in_front_of(&large_store(160, 10_000), limits, ApiOptions::default()).await;
+    let answer = read(&gateway.address, &[up(0, i64::MAX)], &[CHUNKS]).await;
+    assert_eq!(answer.chunk_rows()[&0].len(), 160);
+    let answer = read(&gateway.address, &[up(0, i64::MAX)], &[SAMPLES]).await;
+    assert_eq!(answer.status, 500);
+    assert!(answer.text().contains("more memory than allowed"), "{}", answer.text());
+    assert_gone(&server, &gateway.memory).await;
 }
 
 #[tokio::test]

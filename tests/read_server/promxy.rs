@@ -357,4 +357,7 @@ async fn no_form_is_ever_answered_with_a_status_that_means_try_get() {
             stage.post(path, &[("query", "a"), ("match[]", "a"), ("start", "0"), ("end", "10"), ("step", "5")]).await;
         assert!(![405, 501].contains(&answer.status), "{path}: {}", answer.status);
     }
+    let exemplars = stage.post("query_exemplars", &[("query", "a"), ("start", "0"), ("end", "10")]).await;
+    let body: Value = serde_json::from_slice(&exemplars.body).expect("JSON");
+    assert_eq!((exemplars.status, &body["status"], &body["data"]), (200, &json!("success"), &json!([])));
 }
