@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::answer::Answer;
 use super::question::{Question, START_MS, Times, seconds};
-use super::stage::Stage;
+use super::stage::Gateway;
 
 /// Ways to ask with curl, and what is added to its arguments.
 pub const CURL_WAYS: [(&str, &[&str]); 3] = [
@@ -19,7 +19,7 @@ pub const CURL_WAYS: [(&str, &[&str]); 3] = [
 ];
 
 /// `None` where there is no curl.
-pub fn ask_curl(stage: &Stage, way: &[&str], questions: &[Question]) -> Option<Vec<Answer>> {
+pub fn ask_curl(gateway: &Gateway, way: &[&str], questions: &[Question]) -> Option<Vec<Answer>> {
     let ask = |question: &Question| {
         let (call, parameters) = question.of_api();
         let mut curl = Command::new("curl");
@@ -27,7 +27,7 @@ pub fn ask_curl(stage: &Stage, way: &[&str], questions: &[Question]) -> Option<V
         for (name, value) in parameters {
             curl.arg("--data-urlencode").arg(format!("{name}={value}"));
         }
-        curl.arg(format!("http://{}/api/v1/{call}", stage.http));
+        curl.arg(format!("http://{}/api/v1/{call}", gateway.http));
         Some(match output_of(&mut curl)? {
             Ok(body) => Answer::of_body(&body),
             Err(why) => Answer::failed(why),
@@ -37,7 +37,7 @@ pub fn ask_curl(stage: &Stage, way: &[&str], questions: &[Question]) -> Option<V
 }
 
 /// `None` where there is no promtool.
-pub fn ask_promtool(stage: &Stage, questions: &[Question]) -> Option<Vec<Answer>> {
+pub fn ask_promtool(gateway: &Gateway, questions: &[Question]) -> Option<Vec<Answer>> {
     let ask = |question: &Question| {
         let mut promtool = promtool();
         promtool.args(["query", if matches!(question.times, Times::Instant(_)) { "instant" } else { "range" }]);
@@ -50,7 +50,7 @@ pub fn ask_promtool(stage: &Stage, questions: &[Question]) -> Option<Vec<Answer>
                 .arg(format!("--step={}s", seconds(step))),
         };
         // A query that begins with a minus is no flag.
-        promtool.arg("--").arg(format!("http://{}", stage.http)).arg(&question.query);
+        promtool.arg("--").arg(format!("http://{}", gateway.http)).arg(&question.query);
         Some(match output_of(&mut promtool)? {
             Ok(printed) => match serde_json::from_slice::<Value>(&printed) {
                 Ok(result) => Answer::of_result(&result),
@@ -63,8 +63,8 @@ pub fn ask_promtool(stage: &Stage, questions: &[Question]) -> Option<Vec<Answer>
 }
 
 /// What promtool lists: label values, and series as Go prints them.
-pub fn differences_of_lists(stage: &Stage) -> String {
-    let url = format!("http://{}", stage.http);
+pub fn differences_of_lists(gateway: &Gateway) -> String {
+    let url = format!("http://{}", gateway.http);
     let hour = [format!("--start={}", seconds(START_MS)), format!("--end={}", seconds(START_MS + 3_600_000))];
     let lines = |command: &str, arguments: &[&str]| {
         let mut promtool = promtool();

@@ -31,6 +31,7 @@ macro_rules! say {
 fn every_client_gets_the_numbers_of_the_http_api() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("threads");
     let stage = runtime.block_on(Stage::set());
+    let python = clients_python();
     let questions = questions();
     let expected: Vec<Answer> = questions.iter().map(|question| runtime.block_on(stage.ask(question))).collect();
     show_what_is_asked(&questions, &expected);
@@ -40,17 +41,21 @@ fn every_client_gets_the_numbers_of_the_http_api() {
         Some(got) => report += &told_differences(client, &questions, &expected, &got),
         None => say!("{client}: not here, not asked"),
     };
-    for (client, way) in command_line::CURL_WAYS {
-        compare(client, command_line::ask_curl(&stage, way, &questions));
-    }
-    compare("promtool", command_line::ask_promtool(&stage, &questions));
-    if let Some(python) = clients_python() {
-        for script in Script::ALL {
-            compare(script.client, Some(script.ask(&python, &stage, &questions)));
+    for (ports, gateway) in [("", &stage.separate), (", on one port", &stage.shared)] {
+        for (client, way) in command_line::CURL_WAYS {
+            compare(&format!("{client}{ports}"), command_line::ask_curl(gateway, way, &questions));
         }
-        report += &scripts::differences_of_lists(&python, &stage);
+        if let Some(python) = &python {
+            for script in Script::ALL {
+                compare(&format!("{}{ports}", script.client), Some(script.ask(python, gateway, &questions)));
+            }
+        }
     }
-    report += &command_line::differences_of_lists(&stage);
+    compare("promtool", command_line::ask_promtool(&stage.separate, &questions));
+    report += &command_line::differences_of_lists(&stage.separate);
+    if let Some(python) = &python {
+        report += &scripts::differences_of_lists(python, &stage.separate);
+    }
     assert!(report.is_empty(), "\n{report}");
 }
 

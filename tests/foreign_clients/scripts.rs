@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::answer::Answer;
 use super::question::{Question, START_MS};
-use super::stage::Stage;
+use super::stage::Gateway;
 
 /// A script that answers questions.
 pub struct Script {
@@ -18,15 +18,16 @@ pub struct Script {
 }
 
 impl Script {
-    pub const ALL: [Self; 2] = [
+    pub const ALL: [Self; 3] = [
         Self { client: "prometheus-api-client", file: "api_client.py" },
+        Self { client: "pyarrow.flight", file: "flight_client.py" },
         Self { client: "grpcio through reflection", file: "grpc_reflection_client.py" },
     ];
 
     /// Its answers; a last one says why, where it ended before it had answered everything.
-    pub fn ask(&self, python: &Path, stage: &Stage, questions: &[Question]) -> Vec<Answer> {
+    pub fn ask(&self, python: &Path, gateway: &Gateway, questions: &[Question]) -> Vec<Answer> {
         let asked: Vec<Value> = questions.iter().map(Question::as_json).collect();
-        let spec = json!({"http": stage.http, "grpc": stage.grpc, "questions": asked});
+        let spec = json!({"http": gateway.http, "grpc": gateway.grpc, "questions": asked});
         let output = run(python, self.file, &spec);
         let mut answers: Vec<Answer> = String::from_utf8_lossy(&output.stdout).lines().map(Answer::of_line).collect();
         if !output.status.success() {
@@ -55,8 +56,8 @@ fn run(python: &Path, file: &str, spec: &Value) -> Output {
 }
 
 /// What prometheus-api-client asks for besides queries.
-pub fn differences_of_lists(python: &Path, stage: &Stage) -> String {
-    let spec = json!({"http": stage.http, "start_ms": START_MS, "end_ms": START_MS + 3_600_000});
+pub fn differences_of_lists(python: &Path, gateway: &Gateway) -> String {
+    let spec = json!({"http": gateway.http, "start_ms": START_MS, "end_ms": START_MS + 3_600_000});
     let output = run(python, "api_client_lists.py", &spec);
     let lists: Value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));

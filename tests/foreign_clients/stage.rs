@@ -1,6 +1,7 @@
-//! Two groups of two servers, and the gateway in front of them: our own binary.
+//! Two groups of two servers, and gateways in front of them: our own binary, with separate ports and with a shared one.
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
@@ -20,22 +21,62 @@ const SCRAPE_INTERVAL: DurationMs = DurationMs(15_000);
 /// The data centres, which are the groups; labels are not always ASCII.
 const GROUPS: [&str; 2] = ["ost", "süd"];
 
-/// The gateway and its servers; all end when this is dropped.
+/// The gateways and their servers; all end when this is dropped.
 pub struct Stage {
-    gateway: Child,
+    /// With a port for each API.
+    pub separate: Gateway,
+    /// With one port for both.
+    pub shared: Gateway,
     _servers: Vec<FakePrometheus>,
     _folder: tempfile::TempDir,
+}
+
+/// A running gateway.
+pub struct Gateway {
+    process: Child,
     /// `host:port` of the HTTP API.
     pub http: String,
     /// The same of gRPC.
     pub grpc: String,
 }
 
-impl Drop for Stage {
+impl Drop for Gateway {
     fn drop(&mut self) {
         // It may have ended by itself.
-        let _ = self.gateway.kill();
-        let _ = self.gateway.wait();
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Gateway {
+    fn start(config: &Path, grpc_address: &str) -> Self {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_quiver"))
+            .arg(format!("--config={}", config.display()))
+            .arg(format!("--grpc.bind-addr={grpc_address}"))
+            .args(["--bind-addr=127.0.0.1:0", "--access-log-destination=none"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary");
+        let mut log = BufReader::new(process.stderr.take().expect("piped"));
+        let mut gateway = Self { process, http: String::new(), grpc: String::new() };
+        let mut seen = String::new();
+        while !seen.contains("quiver is ready") {
+            let before = seen.len();
+            assert!(log.read_line(&mut seen).expect("a readable log") > 0, "the gateway ended:\n{seen}");
+            let line = &seen[before..];
+            let Some(address) = line.split("address=").nth(1).map(str::trim) else { continue };
+            if line.contains("HTTP") {
+                gateway.http = address.to_owned();
+            }
+            if line.contains("gRPC") {
+                gateway.grpc = address.to_owned();
+            }
+        }
+        // It must never wait for somebody to read its log.
+        std::thread::spawn(move || log.lines().map_while(Result::ok).for_each(drop));
+        gateway
     }
 }
 
@@ -57,38 +98,17 @@ impl Stage {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("quiver.yml");
         std::fs::write(&file, config).expect("written");
-        let mut gateway = Command::new(env!("CARGO_BIN_EXE_quiver"))
-            .arg(format!("--config={}", file.display()))
-            .args(["--bind-addr=127.0.0.1:0", "--grpc.bind-addr=127.0.0.1:0", "--access-log-destination=none"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary");
-        let mut log = BufReader::new(gateway.stderr.take().expect("piped"));
-        let mut stage = Self { gateway, _servers: servers, _folder: folder, http: String::new(), grpc: String::new() };
-        let mut seen = String::new();
-        while !seen.contains("quiver is ready") {
-            let before = seen.len();
-            assert!(log.read_line(&mut seen).expect("a readable log") > 0, "the gateway ended:\n{seen}");
-            let line = &seen[before..];
-            let address = line.split("address=").nth(1).map(|address| address.trim().to_owned());
-            match address {
-                Some(address) if line.contains("serving HTTP") => stage.http = address,
-                Some(address) if line.contains("serving gRPC") => stage.grpc = address,
-                _ => {}
-            }
-        }
-        // It must never wait for somebody to read its log.
-        std::thread::spawn(move || log.lines().map_while(Result::ok).for_each(drop));
-        stage
+        let separate = Gateway::start(&file, "127.0.0.1:0");
+        let shared = Gateway::start(&file, "shared");
+        assert!(separate.http != separate.grpc && shared.http == shared.grpc);
+        Self { separate, shared, _servers: servers, _folder: folder }
     }
 
     /// Asks over HTTP.
     pub async fn ask(&self, question: &Question) -> Answer {
         let (call, parameters) = question.of_api();
         let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish();
-        let request = http::Request::post(format!("http://{}/api/v1/{call}", self.http))
+        let request = http::Request::post(format!("http://{}/api/v1/{call}", self.separate.http))
             .header("content-type", "application/x-www-form-urlencoded")
             .body(Full::new(Bytes::from(form)))
             .expect("a request");
