@@ -14,7 +14,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 fn compile_protos() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
-    let files = protox::compile(["quiver/v1/query.proto", "quiver/v1/flight.proto"], ["proto"])?;
+    let files =
+        protox::compile(["quiver/v1/query.proto", "quiver/v1/status.proto", "quiver/v1/flight.proto"], ["proto"])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     // gRPC reflection answers from this.
     std::fs::write(out.join("quiver_descriptors.bin"), files.encode_to_vec())?;

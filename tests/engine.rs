@@ -209,7 +209,8 @@ async fn aggregations_are_planned_in_one_go() {
     let engine = QueryEngine::new(Arc::new(store), EngineOptions::default());
     let grid = StepGrid::try_new(TimestampMs(0), TimestampMs(60_000), DurationMs(10_000)).expect("a grid");
     for op in ["sum", "avg", "min", "max", "count", "group", "stddev", "stdvar"] {
-        let plan = engine.explain(&format!("{op} by (job) (x)"), grid, &QueryOptions::default()).await.expect("plans");
+        let plan =
+            engine.explain(&format!("{op} by (job) (x)"), grid, &QueryOptions::default()).await.expect("plans").text;
         let aggregates: Vec<&str> = plan.lines().filter(|line| line.contains("AggregateExec")).collect();
         assert!(matches!(aggregates[..], [only] if only.contains("mode=Single")), "{op}: {plan}");
     }

@@ -86,6 +86,20 @@ impl Debug for Selected {
     }
 }
 
+/// How a server's series are read, as far as it is known without asking it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum KnownLeaf {
+    /// Nobody has asked it yet: the first query finds out.
+    NotYet,
+    /// So.
+    Reads {
+        /// As in the metrics: `json`, `remote_read`, `flight`.
+        leaf: &'static str,
+        /// Why not in a better way; `None` where there is none.
+        why: Option<String>,
+    },
+}
+
 /// One server that can be asked.
 #[async_trait]
 pub trait Downstream: Debug + Send + Sync {
@@ -95,6 +109,17 @@ pub trait Downstream: Debug + Send + Sync {
     /// What is known of it by now, without asking it; `None`: nothing yet.
     fn ability(&self) -> Option<Arc<Ability>> {
         None
+    }
+
+    /// How its series would be read now.
+    fn leaf(&self) -> KnownLeaf {
+        match self.ability() {
+            None => KnownLeaf::NotYet,
+            Some(ability) => match ability.why_not_raw() {
+                None => KnownLeaf::Reads { leaf: instrument::REMOTE_READ, why: None },
+                Some(why) => KnownLeaf::Reads { leaf: instrument::JSON, why: Some(why.to_owned()) },
+            },
+        }
     }
 
     /// Where it is counted, if anywhere.

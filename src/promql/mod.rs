@@ -11,4 +11,4 @@ mod pushdown;
 
 pub use operators::SeriesPlanner;
 pub use plan::{PlanOptions, PlannedQuery, PlannedValue, plan_query};
-pub use pushdown::PushdownPlanner;
+pub use pushdown::{PushdownExec, PushdownPlanner};

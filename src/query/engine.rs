@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::{ExecutionPlan, displayable, execute_stream};
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::physical_planner::PhysicalPlanner;
 use futures::TryStreamExt;
 
@@ -191,33 +191,6 @@ impl QueryEngine {
         options: &QueryOptions,
     ) -> Result<QueryResult, Error> {
         self.run(query, QueryTimes::Range { grid, end }, options).await
-    }
-
-    /// The plan of a query as text: logical, then physical. Nothing is fetched.
-    pub async fn explain(&self, query: &str, grid: StepGrid, options: &QueryOptions) -> Result<String, Error> {
-        let context = self.context(options);
-        let evaluation = match grid.step_count() {
-            1 => QueryTimes::Instant(grid.start()),
-            _ => QueryTimes::Range { grid, end: grid.last() },
-        };
-        let planned = self.plan(query, evaluation, options, &context)?;
-        let logical = match &planned.value {
-            PlannedValue::String(text) => return Ok(format!("string {text:?}\n")),
-            PlannedValue::Scalar(plan) | PlannedValue::Vector(plan) | PlannedValue::Samples { plan, .. } => plan,
-        };
-        let (physical, _) = self.physical_plan(logical, planned.grid, &context).await?;
-        let mut text = format!(
-            "logical plan\n{}\n\nphysical plan\n{}",
-            logical.display_indent(),
-            displayable(physical.as_ref()).indent(false)
-        );
-        if !planned.not_pushed.is_empty() {
-            text.push_str("\nevaluated here\n");
-            for (expression, reason) in &planned.not_pushed {
-                text.push_str(&format!("{expression}: {reason}\n"));
-            }
-        }
-        Ok(text)
     }
 
     pub(super) fn plan(

@@ -2,6 +2,7 @@
 
 mod collect;
 mod engine;
+mod explain;
 mod limits;
 mod newest;
 mod query_watch;
@@ -9,6 +10,7 @@ mod session;
 mod stream;
 
 pub use engine::{EngineOptions, QueryEngine, QueryOptions, QueryResult, QueryTimes, QueryTimings};
+pub use explain::Explanation;
 pub use newest::NewestSamples;
 pub use query_watch::QueryWatch;
 pub use session::Rules;

@@ -23,6 +23,7 @@ use crate::downstream::SampleTimes;
 use crate::model::{
     QueryContext, SelectForm, SelectRequest, Selector, SeriesStream, samples_schema, timed_steps_schema,
 };
+use crate::servergroup::PartLeaf;
 
 /// Batches that may wait for the operator above; more are not fetched ahead.
 const BATCHES_AHEAD: usize = 2;
@@ -83,6 +84,16 @@ impl DownstreamExec {
         let streams = self.source.open(&scan, &self.context).into_iter().map(Some).collect();
         *opened = OpenedParts { execution: Some(Arc::clone(execution)), streams };
         opened.take(partition, execution).unwrap_or_else(|| futures::stream::empty().boxed())
+    }
+
+    /// What it asks for.
+    pub fn request(&self) -> &SelectRequest {
+        &self.request
+    }
+
+    /// How each part would be read, without asking anybody.
+    pub fn leaves(&self, context: &QueryContext) -> Vec<PartLeaf> {
+        self.source.leaves(&self.request, context)
     }
 
     /// How many parts are asked.

@@ -9,9 +9,10 @@ use futures::stream::{self, StreamExt};
 use super::{ScanRequest, SelectorForm, SeriesSource};
 use crate::error::Error;
 use crate::model::{
-    ExemplarSet, Labels, MetadataRequest, MetricMetadata, QueryContext, SeriesStream, SourcePolicy, TimestampMs,
+    ExemplarSet, Labels, MetadataRequest, MetricMetadata, QueryContext, SelectRequest, SeriesStream, SourcePolicy,
+    TimestampMs,
 };
-use crate::servergroup::{EvaluateRequest, Evaluated, Judgement, ServerGroup, ServerGroupSet};
+use crate::servergroup::{EvaluateRequest, Evaluated, GroupStatus, Judgement, PartLeaf, ServerGroup, ServerGroupSet};
 
 /// Reads from server groups over the HTTP API.
 #[derive(Clone, Debug)]
@@ -85,6 +86,14 @@ impl SeriesSource for GroupsSource {
             None if streams.is_empty() => vec![stream::empty().boxed()],
             None => streams,
         }
+    }
+
+    fn group_status(&self) -> Vec<GroupStatus> {
+        self.set.groups().iter().map(|group| group.status()).collect()
+    }
+
+    fn leaves(&self, request: &SelectRequest, context: &QueryContext) -> Vec<PartLeaf> {
+        self.set.parts().map(|(group, bucket)| group.leaf(bucket, request, context)).collect()
     }
 
     fn evaluates(&self) -> bool {

@@ -12,7 +12,7 @@ use crate::model::{
     ExemplarSet, Labels, MetadataRequest, MetricMetadata, QueryContext, SelectRequest, SeriesStream, SourcePolicy,
     TimestampMs,
 };
-use crate::servergroup::{EvaluateRequest, Evaluated, Judgement};
+use crate::servergroup::{EvaluateRequest, Evaluated, GroupStatus, Judgement, PartLeaf};
 
 /// In which form a source answers a plain selector exactly.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
@@ -80,6 +80,16 @@ pub trait SeriesSource: Debug + Send + Sync {
     /// Begins to fetch one selector from all wanted parts at once, and returns at once: a stream for each part, in their order;
     /// failures come as items. Parts that are not wanted give nothing. Dropping a stream ends its requests.
     fn open(&self, scan: &ScanRequest, context: &QueryContext) -> Vec<SeriesStream>;
+
+    /// What is known of the server groups and their targets, without asking anybody; none where it has no groups.
+    fn group_status(&self) -> Vec<GroupStatus> {
+        Vec::new()
+    }
+
+    /// How each part would be read for a selector, without asking anybody; none where parts are no servers.
+    fn leaves(&self, _request: &SelectRequest, _context: &QueryContext) -> Vec<PartLeaf> {
+        Vec::new()
+    }
 
     /// Can any part evaluate expressions? If not, plans do not think of it.
     fn evaluates(&self) -> bool {

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use futures::stream::{StreamExt, TryStreamExt};
 
 use super::coverage::{Coverage, TimeRanges, TimeSpan};
-use crate::downstream::{Ability, Downstream, SampleTimes, Selected, SelectedForm, TargetUrl};
+use crate::downstream::{Ability, Downstream, KnownLeaf, SampleTimes, Selected, SelectedForm, TargetUrl};
 use crate::error::Error;
 use crate::merge::{SparseSteps, SparseStepsBuilder, TableForm, sort_replica};
 use crate::model::{
@@ -42,6 +42,10 @@ impl Downstream for CoveredDownstream {
 
     fn ability(&self) -> Option<Arc<Ability>> {
         self.inner.ability()
+    }
+
+    fn leaf(&self) -> KnownLeaf {
+        self.inner.leaf()
     }
 
     fn metrics(&self) -> Option<&TargetMetrics> {

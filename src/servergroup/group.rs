@@ -78,6 +78,11 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
+    /// Its replicas, each with what it adds to its series before any rule.
+    pub(super) fn labelled_replicas(&self) -> impl Iterator<Item = (&Labels, &Arc<Replica>)> {
+        self.added.iter().zip(&self.replicas)
+    }
+
     /// A question about series as it is put to the replicas; `None`: nobody has to be asked. `kind` is what such a question
     /// is counted as.
     fn route_metadata(&self, request: &MetadataRequest, kind: &'static str) -> Result<Option<RoutedMetadata>, Error> {
@@ -229,6 +234,11 @@ impl ServerGroup {
     /// Its name, or its place in the config where it has none.
     pub fn name(&self) -> String {
         self.name.name.clone().unwrap_or_else(|| self.name.ordinal.to_string())
+    }
+
+    /// Its place in the config.
+    pub(super) fn ordinal(&self) -> usize {
+        self.name.ordinal
     }
 
     /// Is it one of those that the query is about?

@@ -3,6 +3,7 @@
 //! | file | what it does |
 //! |---|---|
 //! | `group.rs` | one group: its buckets of replicas, and every kind of question put to them |
+//! | `group_status.rs` | what is known of the groups and targets just now, and how they would be read |
 //! | `coverage.rs` | when a group has samples: what of a question it can answer |
 //! | `covered_downstream.rs` | a server that is asked only for that |
 //! | `rewrite/` | added labels, relabel rules, injected matchers: what they change in questions and answers |
@@ -26,6 +27,7 @@ mod covered_downstream;
 mod evaluation;
 mod fanout;
 mod group;
+mod group_status;
 mod label_filter;
 mod label_filter_sync;
 mod look_back;
@@ -42,5 +44,6 @@ mod set_evaluation;
 pub use coverage::Covered;
 pub use evaluation::{EvaluateRequest, Evaluated, EvaluatedWindows, ExactScope, Judgement, Verdict};
 pub use group::{GroupTarget, ServerGroup};
+pub use group_status::{GroupStatus, LatencyFigures, PartLeaf, PartStatus, TargetLeaf, TargetStanding, TargetStatus};
 pub use replica_health::{CallClass, Change, Outcome, ReplicaHealth, Standing, replicas_to_ask};
 pub use set::ServerGroupSet;

@@ -82,9 +82,13 @@ impl Replica {
     }
 
     fn told(&self, moment: Instant) -> String {
+        DateTime::<Utc>::from(self.on_the_wall(moment)).to_rfc3339_opts(SecondsFormat::Secs, true)
+    }
+
+    /// A moment on the clock that people read.
+    pub(super) fn on_the_wall(&self, moment: Instant) -> SystemTime {
         let (began, at) = self.began;
-        let at: DateTime<Utc> = (at + moment.saturating_duration_since(began)).into();
-        at.to_rfc3339_opts(SecondsFormat::Secs, true)
+        at + moment.saturating_duration_since(began)
     }
 
     fn record(self: &Arc<Self>, class: CallClass, outcome: Outcome<'_>, asked_at: Instant) {

@@ -110,12 +110,26 @@ impl Standing {
 #[derive(Debug)]
 pub struct ReplicaHealth(Mutex<State>);
 
+/// Where a replica stands, in figures.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HealthFigures {
+    /// Where it stands.
+    pub standing: Standing,
+    /// Since when.
+    pub changed_at: Instant,
+    /// How often it has failed since it last answered.
+    pub failures_in_a_row: u32,
+    /// The last failure that speaks of its health, however long ago.
+    pub last_failure: Option<(Instant, String)>,
+}
+
 #[derive(Debug)]
 struct State {
     standing: Standing,
     /// Requests that were begun before this say nothing of now.
     changed_at: Instant,
     failures_in_a_row: u32,
+    last_failure: Option<(Instant, String)>,
     probe_interval: Duration,
     select: RecentLatencies,
     metadata: RecentLatencies,
@@ -128,6 +142,7 @@ impl ReplicaHealth {
             standing: Standing::Healthy,
             changed_at: now,
             failures_in_a_row: 0,
+            last_failure: None,
             probe_interval: PROBE_INTERVAL_MIN,
             select: RecentLatencies::default(),
             metadata: RecentLatencies::default(),
@@ -137,6 +152,24 @@ impl ReplicaHealth {
     /// Where it stands.
     pub fn standing(&self) -> Standing {
         self.0.lock().standing.clone()
+    }
+
+    /// Where it stands, and how it came to that.
+    pub fn figures(&self) -> HealthFigures {
+        let state = self.0.lock();
+        HealthFigures {
+            standing: state.standing.clone(),
+            changed_at: state.changed_at,
+            failures_in_a_row: state.failures_in_a_row,
+            last_failure: state.last_failure.clone(),
+        }
+    }
+
+    /// How many answers there were, and what 50 and 95 of 100 of the newest took to their first byte.
+    pub fn latencies(&self, class: CallClass) -> (u64, Option<Duration>, Option<Duration>) {
+        let mut state = self.0.lock();
+        let latencies = state.latencies(class);
+        (latencies.observed(), latencies.quantile(0.5), latencies.quantile(USUAL_SHARE))
     }
 
     /// Is it to be left out where its pair is there?
@@ -226,6 +259,7 @@ impl State {
     }
 
     fn fail(&mut self, asked_at: Instant, now: Instant, reason: impl Fn() -> String) -> Change {
+        self.last_failure = Some((now, reason()));
         if asked_at < self.changed_at || self.standing.is_unhealthy() {
             return Change::None;
         }

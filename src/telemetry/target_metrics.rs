@@ -138,6 +138,11 @@ impl TargetMetrics {
         self.over_bound.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// How many calls have not ended.
+    pub fn in_flight(&self) -> i64 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
     /// How many streams are read now.
     pub fn streams(&self) -> i64 {
         self.streams.load(Ordering::Relaxed)

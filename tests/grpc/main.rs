@@ -1,8 +1,10 @@
 //! The gRPC API, asked by the generated client over a socket.
 
 mod groups;
+mod status;
 #[path = "../support/mod.rs"]
 mod support;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -45,7 +47,11 @@ struct Server {
 
 impl Server {
     async fn start(source: Arc<dyn SeriesSource>) -> Self {
-        let api = ApiState::new(QueryEngine::new(source, EngineOptions::default()), ApiOptions::default());
+        Self::start_with(source, ApiOptions::default()).await
+    }
+
+    async fn start_with(source: Arc<dyn SeriesSource>, options: ApiOptions) -> Self {
+        let api = ApiState::new(QueryEngine::new(source, EngineOptions::default()), options);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let stop = CancellationToken::new();
@@ -81,8 +87,16 @@ struct Answer {
 
 impl Answer {
     async fn read(mut stream: Streaming<proto::QueryResponse>) -> Result<Self, Status> {
-        let (mut header, mut bytes, mut trailer) = (None, Vec::new(), None);
+        let mut messages = Vec::new();
         while let Some(message) = stream.message().await? {
+            messages.push(message);
+        }
+        Ok(Self::of(messages))
+    }
+
+    fn of(messages: Vec<proto::QueryResponse>) -> Self {
+        let (mut header, mut bytes, mut trailer) = (None, Vec::new(), None);
+        for message in messages {
             assert!(trailer.is_none(), "nothing comes after the trailer");
             match message.part.expect("no message is empty") {
                 Part::Header(first) => {
@@ -99,7 +113,7 @@ impl Answer {
             let reader = StreamReader::try_new(&bytes[..], None).expect("an Arrow stream");
             reader.collect::<Result<_, _>>().expect("record batches")
         };
-        Ok(Self { header: header.expect("a header"), batches, trailer: trailer.expect("a trailer") })
+        Self { header: header.expect("a header"), batches, trailer: trailer.expect("a trailer") }
     }
 
     fn kind(&self) -> ValueKind {
@@ -316,7 +330,7 @@ async fn health_and_reflection_are_served_and_the_end_is_orderly() {
 
     let server = Server::start(two_jobs()).await;
     let mut health = HealthClient::new(server.channel.clone());
-    for service in ["", "quiver.v1.QueryService"] {
+    for service in ["", "quiver.v1.QueryService", "quiver.v1.StatusService"] {
         let request = HealthCheckRequest { service: service.to_owned() };
         let status = health.check(request).await.expect("a status").into_inner().status();
         assert_eq!(status, ServingStatus::Serving, "{service:?}");

@@ -26,6 +26,9 @@ use crate::servergroup::{Evaluated, ExactScope, Judgement, Verdict};
 /// Batches that may wait for the operator above.
 const BATCHES_AHEAD: usize = 2;
 
+/// Why a part is not asked that could be.
+const NOT_ALONE: &str = "another part cannot be asked";
+
 /// One server that mixes both says so; then what is left out there must be left out everywhere.
 const MIXED: &str = "encountered a mix of histograms and floats for aggregation";
 
@@ -58,6 +61,23 @@ impl PushdownExec {
     fn judgements(&self) -> Vec<(String, Judgement)> {
         let Pushdown { source, request, context, .. } = &self.pushdown;
         source.part_names().into_iter().zip(source.judge(request, context)).collect()
+    }
+
+    /// The sub-expression, and what would be done about it for each part.
+    pub fn decisions(&self) -> (String, Vec<(String, Judgement)>) {
+        let mut parts = self.judgements();
+        if self.is_all_here(&parts) {
+            for (_, judgement) in parts.iter_mut().filter(|(_, judgement)| judgement.verdict == Verdict::Ask) {
+                *judgement = Judgement::exact(NOT_ALONE);
+            }
+        }
+        (self.pushdown.text.clone(), parts)
+    }
+
+    /// Is nobody asked, or may nobody be asked because somebody cannot?
+    fn is_all_here(&self, parts: &[(String, Judgement)]) -> bool {
+        let any = |verdict| parts.iter().any(|(_, judgement)| judgement.verdict == verdict);
+        !any(Verdict::Ask) || (any(Verdict::Exact) && !self.pushdown.recombination.takes_exact_parts())
     }
 
     /// All parts are evaluated here, as if nothing could be asked.
@@ -210,12 +230,11 @@ impl ExecutionPlan for PushdownExec {
     fn execute(&self, _partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let parts = self.judgements();
         let here: Vec<bool> = parts.iter().map(|(_, judgement)| judgement.verdict == Verdict::Exact).collect();
-        let nobody_is_asked = parts.iter().all(|(_, judgement)| judgement.verdict != Verdict::Ask);
         let is_mixed = here.contains(&true);
-        if nobody_is_asked || (is_mixed && !self.pushdown.recombination.takes_exact_parts()) {
+        if self.is_all_here(&parts) {
             for (name, judgement) in parts.iter().filter(|(_, judgement)| judgement.verdict != Verdict::Nothing) {
                 let is_asked = judgement.verdict == Verdict::Ask;
-                let reason = if is_asked { "another part cannot be asked" } else { &judgement.reason };
+                let reason = if is_asked { NOT_ALONE } else { &judgement.reason };
                 self.note(name, EvaluatedBy::Quiver, reason);
             }
             return self.execute_exact(context);

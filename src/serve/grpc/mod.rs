@@ -1,16 +1,20 @@
-//! gRPC: `quiver.v1.QueryService`, Arrow Flight, health and reflection, on a port of its own or on that of the HTTP API.
+//! gRPC: `quiver.v1.QueryService` and `StatusService`, Arrow Flight, health and reflection, on a port of its own or on that of the
+//! HTTP API.
 
 mod answer;
 mod arrow_stream;
 mod call;
+mod explanation;
 mod flight;
 mod progress;
 pub mod proto;
 mod request;
 mod service;
 pub(super) mod status;
+mod status_service;
 pub mod thanos;
 mod trailer;
+mod watch;
 
 use std::convert::Infallible;
 
@@ -28,7 +32,9 @@ use tonic_health::server::{HealthReporter, health_reporter};
 use self::call::{Calls, handle_call};
 use self::flight::FlightServer;
 use self::proto::query_service_server::QueryServiceServer;
+use self::proto::status_service_server::StatusServiceServer;
 use self::service::Service;
+use self::status_service::ProcessStatus;
 use super::by_content_type::by_content_type;
 use super::http::{self, ApiState};
 use super::listen::{self, ListenOptions};
@@ -45,11 +51,13 @@ fn services(api: &ApiState) -> (Routes, Vec<&'static str>) {
     let queries = QueryServiceServer::new(Service::new(api.clone()))
         .accept_compressed(CompressionEncoding::Gzip)
         .max_decoding_message_size(REQUEST_BYTES_MAX);
+    let status = StatusServiceServer::new(ProcessStatus::new(api.clone())).max_decoding_message_size(REQUEST_BYTES_MAX);
     let flight = FlightServiceServer::new(FlightServer::new(api.clone()))
         .max_decoding_message_size(REQUEST_BYTES_MAX)
         .max_encoding_message_size(TABLE_BYTES_MAX);
-    let mut names = vec![name_of(&queries), name_of(&flight)];
-    let routes = thanos::add_services(Routes::new(queries).add_service(flight), api, &mut names);
+    let mut names = vec![name_of(&queries), name_of(&status), name_of(&flight)];
+    let routes = Routes::new(queries).add_service(status).add_service(flight);
+    let routes = thanos::add_services(routes, api, &mut names);
     (routes, names)
 }
 

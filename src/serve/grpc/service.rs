@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
+use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
 use super::answer::{Answer, Writing, list_answer, query_answer, watched_answer};
+use super::explanation::explain_response;
 use super::progress::Watching;
 use super::proto::{self, explain_request::Times, query_service_server::QueryService};
 use super::request::{evaluation_time, metadata_request, progress_interval, query_options, step_grid};
 use super::status::status_of;
+use super::watch::{WATCHES_MAX, Watched, too_many_watches};
 use crate::error::Error;
 use crate::model::{Labels, MetadataRequest, QueryContext, StepGrid, TimestampMs};
 use crate::query::{QueryEngine, QueryOptions, QueryResult};
@@ -22,11 +25,13 @@ use crate::serve::http::{ApiState, Evaluation, Notes, evaluate, within_deadline}
 #[derive(Clone, Debug)]
 pub(super) struct Service {
     api: ApiState,
+    /// Places of watches.
+    watches: Arc<Semaphore>,
 }
 
 impl Service {
     pub(super) fn new(api: ApiState) -> Self {
-        Self { api }
+        Self { api, watches: Arc::new(Semaphore::new(WATCHES_MAX)) }
     }
 
     /// What a query is asked with, before it is known when it is evaluated.
@@ -111,6 +116,7 @@ fn timeout_of(engine: &QueryEngine, options: &QueryOptions) -> Duration {
 impl QueryService for Service {
     type QueryStream = Answer<proto::QueryResponse>;
     type QueryRangeStream = Answer<proto::QueryResponse>;
+    type WatchStream = Answer<proto::WatchResponse>;
     type SeriesStream = Answer<proto::SeriesResponse>;
     type LabelNamesStream = Answer<proto::LabelNamesResponse>;
     type LabelValuesStream = Answer<proto::LabelValuesResponse>;
@@ -211,8 +217,17 @@ impl QueryService for Service {
         let engine = self.api.engine();
         let timeout = timeout_of(&engine, &options);
         let task = self.api.cpu().spawn(async move { engine.explain(&request.query, grid, &options).await });
-        let plan = within_deadline(timeout, task).await.map_err(|error| status_of(&error))?;
-        Ok(Response::new(proto::ExplainResponse { plan }))
+        let explanation = within_deadline(timeout, task).await.map_err(|error| status_of(&error))?;
+        Ok(Response::new(explain_response(explanation)))
+    }
+
+    async fn watch(&self, request: Request<proto::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let (headers, request) = take_apart(request);
+        let options = query_options(&self.api, &headers, request.options.as_ref());
+        let watched = options.and_then(|options| Watched::try_new(&self.api.engine(), request, options));
+        let watched = watched.map_err(|error| status_of(&error))?;
+        let place = Arc::clone(&self.watches).try_acquire_owned().map_err(|_| too_many_watches())?;
+        Ok(Response::new(watched.answer(&self.api, place)))
     }
 }
 
@@ -222,7 +237,7 @@ fn take_apart<T>(request: Request<T>) -> (HeaderMap, T) {
     (metadata.into_headers(), message)
 }
 
-fn label_set(labels: &Labels) -> proto::LabelSet {
+pub(super) fn label_set(labels: &Labels) -> proto::LabelSet {
     let pairs = labels.iter();
     proto::LabelSet {
         labels: pairs.map(|(name, value)| proto::Label { name: name.to_owned(), value: value.to_owned() }).collect(),

@@ -23,3 +23,4 @@ pub use state::{ApiOptions, ApiState, ConfigStatus, LifecycleRequest};
 pub(in crate::serve) use v1::evaluation::{
     Admitted, Evaluation, Timings, admit, check_groups, evaluate, gateway_path, now, proxied_headers, within_deadline,
 };
+pub(in crate::serve) use v1::status::PROMETHEUS_VERSION;

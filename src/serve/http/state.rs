@@ -208,7 +208,7 @@ impl ApiState {
         &self.0.options.gateway
     }
 
-    pub(super) fn started_at(&self) -> SystemTime {
+    pub(in crate::serve) fn started_at(&self) -> SystemTime {
         self.0.started_at
     }
 

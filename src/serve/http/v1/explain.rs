@@ -34,5 +34,6 @@ pub(super) async fn explain(
         || headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).is_some_and(|accept| {
             accept.split(',').any(|part| part.split(';').next().unwrap_or("").trim() == "application/json")
         });
+    let plan = plan.text;
     Ok(if wants_json { success_response(&plan) } else { text_response(StatusCode::OK, plan) })
 }

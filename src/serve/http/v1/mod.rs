@@ -12,7 +12,7 @@ mod remote_read;
 mod rules;
 mod series;
 pub(super) mod series_request;
-mod status;
+pub(in crate::serve) mod status;
 mod syntax;
 
 use axum::Router;

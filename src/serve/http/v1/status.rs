@@ -12,7 +12,7 @@ use crate::serve::http::state::ApiState;
 
 /// The release of Prometheus whose API and language are answered here. Clients such as Grafana read `version` to decide
 /// what they may ask; our own version would make them think of a Prometheus from before labels could be matched.
-const PROMETHEUS_VERSION: &str = "3.14.0";
+pub(in crate::serve) const PROMETHEUS_VERSION: &str = "3.14.0";
 
 /// Versions.
 pub(super) async fn build_info() -> Response {
