@@ -72,8 +72,12 @@ impl Gateway {
 }
 
 async fn over_config(config: &str) -> LoopbackGateway {
+    over_config_with(config, EngineOptions::default()).await
+}
+
+async fn over_config_with(config: &str, options: EngineOptions) -> LoopbackGateway {
     let seat = Seat::take().await.expect("free ports");
-    LoopbackGateway::over_groups(seat, config, EngineOptions::default()).expect("a good config")
+    LoopbackGateway::over_groups(seat, config, options).expect("a good config")
 }
 
 fn store(lines: &[&str]) -> Arc<MemoryStore> {

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use quiver::decode::{ChunkDecoder, SampleSink, TimeWindow};
 use quiver::model::{ChunkEncoding, NativeHistogram, is_stale};
+use quiver::query::EngineOptions;
 use quiver::serve::grpc::thanos::proto::{self, chunk::Encoding, series_response::Result as Part};
-use quiver::testing::fake_prometheus::{Fault, RequestKind};
+use quiver::testing::fake_prometheus::{FakeOptions, FakePrometheus, Fault, RemoteReadOptions, RequestKind};
 use tonic::{Code, Status};
 
 use super::support::refusing_address;
-use super::{Gateway, matcher, over_config, text_of};
+use super::{Gateway, matcher, over_config, over_config_with, text_of};
 
 /// Series of all names between two times.
 fn all(min_time: i64, max_time: i64) -> proto::SeriesRequest {
@@ -115,8 +116,14 @@ async fn samples_come_as_they_are_stored_with_both_ends_of_the_range() {
         assert_eq!(rows(&read), expected, "{min_time} to {max_time}");
         assert!(read.warnings.is_empty());
     }
-    let whole = read(&gateway, all(i64::MIN, i64::MAX)).await.expect("an answer");
-    assert_eq!(rows(&whole).len(), 3, "all of time is a range, too");
+    for skip_chunks in [false, true] {
+        let whole = proto::SeriesRequest { skip_chunks, ..all(i64::MIN, i64::MAX) };
+        assert_eq!(rows(&read(&gateway, whole).await.expect("an answer")).len(), 3, "all of time is a range, too");
+        let after = proto::SeriesRequest { skip_chunks, ..all(50_000, 60_000) };
+        assert_eq!(rows(&read(&gateway, after).await.expect("an answer")).len(), 2, "up has no sample there");
+        let first = proto::SeriesRequest { skip_chunks, ..all(-1, -1) };
+        assert!(rows(&read(&gateway, first).await.expect("an answer")).is_empty());
+    }
 }
 
 #[tokio::test]
@@ -306,9 +313,43 @@ async fn limits_and_batches_count_series() {
 }
 
 #[tokio::test]
+async fn very_many_small_series_arrive_on_one_connection() {
+    let lines: Vec<String> = (0..20_000).map(|at| format!("x{{at=\"{at}\"}} 1")).collect();
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let gateway = Gateway::over(&lines).await;
+    for skip_chunks in [false, true] {
+        let read = read(&gateway, proto::SeriesRequest { skip_chunks, ..all(0, 0) }).await.expect("an answer");
+        assert_eq!((read.series.len(), read.message_count), (20_000, 20_000));
+        assert!(read.series.is_sorted_by(|a, b| a.labels[1].value < b.labels[1].value));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_larger_than_a_query_may_hold_streams_unless_it_must_be_sorted() {
+    let lines: Vec<String> = (0..4_000).map(|at| format!("x{{at=\"{at}\",replica=\"a\"}} 0+{at}x239")).collect();
+    let options = FakeOptions { remote_read: Some(RemoteReadOptions::default()), ..FakeOptions::default() };
+    let store = super::store(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+    let server = FakePrometheus::start_with(store, options).await.expect("a free port");
+    let config = format!("promxy:\n  server_groups:\n    - static_configs: [{{targets: [{}]}}]\n", server.target());
+    let options = EngineOptions { samples_max: 700_000, ..EngineOptions::default() };
+    let gateway = Gateway::connect(over_config_with(&config, options).await, vec![server]).await;
+    let asked = |name: &str| proto::SeriesRequest {
+        without_replica_labels: vec![name.to_owned()],
+        response_batch_size: 64,
+        // Of a group that may be left out nothing is sent before all of it is there.
+        partial_response_strategy: proto::PartialResponseStrategy::Abort.into(),
+        ..all(0, i64::MAX)
+    };
+    let streamed = read(&gateway, asked("nosuch")).await.expect("it need not be held");
+    let sample_count: usize = streamed.series.iter().map(|series| samples_of(series).len()).sum();
+    assert_eq!((streamed.series.len(), sample_count), (4_000, 960_000));
+    let status = read(&gateway, asked("replica")).await.expect_err("all of it would have to be held");
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+}
+
+#[tokio::test]
 async fn a_group_that_fails_is_a_warning_or_the_end_as_the_caller_wants_it() {
-    let good =
-        quiver::testing::fake_prometheus::FakePrometheus::start(super::store(&THREE)).await.expect("a free port");
+    let good = FakePrometheus::start(super::store(&THREE)).await.expect("a free port");
     let config = |second: &str| {
         format!(
             "promxy:\n  server_groups:\n    - static_configs: [{{targets: [{}]}}]\n      labels: {{region: eu}}\n    \

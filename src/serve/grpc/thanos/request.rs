@@ -54,11 +54,13 @@ pub(super) fn sample_times(min_time: i64, max_time: i64) -> Result<(TimestampMs,
     Ok((within(min_time), within(max_time)))
 }
 
-/// A range for labels, both ends inclusive, `None` where it is open. Who gives no times sends two zeros.
+/// A range for lists of labels. Who gives no times sends two zeros.
 pub(super) fn label_times(start: i64, end: i64) -> (Option<TimestampMs>, Option<TimestampMs>) {
-    if (start, end) == (0, 0) {
-        return (None, None);
-    }
+    if (start, end) == (0, 0) { (None, None) } else { series_times(start, end) }
+}
+
+/// A range for series without their samples, both ends inclusive, `None` where it is open.
+pub(super) fn series_times(start: i64, end: i64) -> (Option<TimestampMs>, Option<TimestampMs>) {
     let start = (start > FIRST_TIME_MS).then_some(TimestampMs(start.min(LAST_TIME_MS)));
     (start, (end < LAST_TIME_MS).then_some(TimestampMs(end.max(FIRST_TIME_MS))))
 }
@@ -154,6 +156,7 @@ mod tests {
         ] {
             assert_eq!(times(asked.0, asked.1), expected, "{asked:?}");
         }
+        assert_eq!(series_times(0, 0), (Some(TimestampMs(0)), Some(TimestampMs(0))));
         let all = (TimestampMs(FIRST_TIME_MS), TimestampMs(LAST_TIME_MS));
         assert_eq!(sample_times(i64::MIN, i64::MAX), Ok(all));
         assert_eq!(sample_times(3, 3), Ok((TimestampMs(3), TimestampMs(3))));

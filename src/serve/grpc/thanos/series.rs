@@ -71,7 +71,7 @@ impl TryFrom<&proto::SeriesRequest> for Question {
 impl Question {
     /// The same as a question about series.
     fn metadata(&self, limit: Option<usize>) -> MetadataRequest {
-        let (start, end) = request::label_times(self.start.0, self.end.0);
+        let (start, end) = request::series_times(self.start.0, self.end.0);
         MetadataRequest { selectors: vec![self.matchers.clone()], start, end, limit }
     }
 
@@ -125,6 +125,10 @@ impl Question {
 
     /// May a label that is to go be a label of these series? Notes and failures of this question are not those of the answer.
     async fn replica_labels_occur(&self, names: &ReplicaLabels, engine: &QueryEngine, options: &QueryOptions) -> bool {
+        let added = engine.source().fixed_labels();
+        if added.iter().any(|labels| labels.iter().any(|(name, _)| names.has(name))) {
+            return true;
+        }
         let context = engine.context(options);
         names.may_occur(engine.source().as_ref(), &self.metadata(None), &context).await
     }
