@@ -210,3 +210,17 @@ async fn a_large_answer_comes_in_messages_that_every_client_takes() {
         assert_eq!(answer.trailer["stats"]["series_returned"], 300, "{form}");
     }
 }
+
+#[tokio::test]
+async fn a_series_that_is_larger_than_a_message_comes_to_who_takes_it() {
+    let server = Server::start(store(&["x 0+1x300000", "y 1"])).await;
+    let ticket = r#"{"query": "{__name__=~\"x|y\"}[60d]", "time": 3000000}"#;
+    let status = server.get(ticket).await.expect_err("4 MiB are what this client takes");
+    assert_eq!(status.code(), Code::OutOfRange, "{status}");
+    let request = tonic::Request::new(arrow_flight::Ticket { ticket: ticket.into() });
+    let mut client = server.client().max_decoding_message_size(64 << 20);
+    let answer = super::server::Answer::read(client.do_get(request).await.expect("begun").into_inner()).await;
+    let answer = answer.expect("answered");
+    assert_eq!(answer.row_count(), 2);
+    assert!((300_001 * 16..300_001 * 16 + 10_000).contains(&answer.largest), "{}", answer.largest);
+}

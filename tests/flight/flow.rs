@@ -44,10 +44,13 @@ pub fn groups_of(store: Arc<MemoryStore>) -> Arc<dyn SeriesSource> {
     groups(vec![GroupTarget { labels: Labels::default(), downstream }])
 }
 
+/// What a part will say, and who is told when it is dropped.
+type FedPart = (mpsc::UnboundedReceiver<Result<RecordBatch, Error>>, TellOnDrop);
+
 /// A source whose parts say what the test says, when it says it; they end when their feeder is dropped.
 #[derive(Debug)]
 struct Fed {
-    parts: Mutex<Vec<Option<(mpsc::UnboundedReceiver<Result<RecordBatch, Error>>, TellOnDrop)>>>,
+    parts: Mutex<Vec<Option<FedPart>>>,
     count: usize,
     warning: Option<&'static str>,
 }
@@ -95,7 +98,7 @@ impl Feeder {
         self.tables.send(Ok(builder.finish())).expect("somebody reads");
     }
 
-    async fn is_dropped(self) {
+    async fn drops(self) {
         tokio::time::timeout(LONG, self.dropped).await.expect("within its time").expect("it tells so");
     }
 }
@@ -252,7 +255,7 @@ async fn a_client_that_goes_away_ends_its_query() {
     assert!(server.memory.bytes() > 0);
     drop(messages);
     for feeder in feeders.drain(..) {
-        feeder.is_dropped().await;
+        feeder.drops().await;
     }
     memory_is_back(&server.memory).await;
 }
@@ -284,7 +287,7 @@ async fn a_client_that_does_not_read_is_given_up() {
     let mut messages = server.messages(instant_ticket("x[1d]", 60_000_000).encode_to_vec()).await.expect("begun");
     messages.message().await.expect("no error").expect("a schema");
     // Nobody reads on, and nobody hangs up.
-    feeders.remove(0).is_dropped().await;
+    feeders.remove(0).drops().await;
     memory_is_back(&server.memory).await;
     let end = async {
         loop {
@@ -321,7 +324,7 @@ async fn a_deadline_ends_a_query() {
         };
         assert_eq!(status.code(), Code::DeadlineExceeded, "{status}");
         assert!(status.message().contains("query timed out"), "{status}");
-        feeders.remove(0).is_dropped().await;
+        feeders.remove(0).drops().await;
         memory_is_back(&server.memory).await;
     }
 }
@@ -336,6 +339,6 @@ async fn an_answer_keeps_its_slot_until_its_end() {
     let (code, text) = server.refusal(r#"{"query": "x", "timeout": 0.05}"#).await;
     assert_eq!((code, text.as_str()), (Code::DeadlineExceeded, "query timed out in query queue"));
     drop(messages);
-    feeders.remove(0).is_dropped().await;
+    feeders.remove(0).drops().await;
     assert_eq!(server.get(r#"{"query": "x"}"#).await.expect("its turn").row_count(), 0);
 }

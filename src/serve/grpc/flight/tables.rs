@@ -255,3 +255,58 @@ pub(super) fn histograms_field(column: &StructArray) -> Result<&ListArray, Error
 pub(super) fn repeated(time: i64, count: usize) -> ScalarBuffer<i64> {
     vec![time; count].into()
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::util::display::array_value_to_string;
+    use futures::TryStreamExt;
+
+    use super::*;
+    use crate::model::DurationMs;
+    use crate::query::{EngineOptions, QueryEngine, QueryOptions, QueryTimes};
+    use crate::testing::MemoryStore;
+
+    fn rows(table: &RecordBatch) -> Vec<Vec<String>> {
+        let cell = |column: &ArrayRef, row: usize| array_value_to_string(column, row).expect("it can be printed");
+        (0..table.num_rows()).map(|row| table.columns().iter().map(|column| cell(column, row)).collect()).collect()
+    }
+
+    #[tokio::test]
+    async fn pieces_of_a_table_become_pieces_of_what_it_becomes() {
+        let store = MemoryStore::new();
+        let histogram = "{{schema:0 sum:4 count:3 buckets:[1 2]}}";
+        let lines = [
+            "x{a=\"1\"} 1 2 _x5 3".to_owned(),
+            format!("x{{a=\"2\"}} 1 {histogram}x3 _x40 {histogram}x1"),
+            "x{a=\"3\"} 1+1x9".to_owned(),
+            format!("x{{a=\"4\"}} {histogram}x9"),
+            "x{a=\"5\"} 7x9".to_owned(),
+        ];
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        store.load(&lines, TimestampMs(0), DurationMs(10_000)).expect("series");
+        let engine = QueryEngine::new(Arc::new(store), EngineOptions::default());
+        let grid = StepGrid::with_count(TimestampMs(0), DurationMs(10_000), 60);
+        let range = QueryTimes::Range { grid, end: grid.last() };
+        let instant = QueryTimes::Instant(TimestampMs(90_000));
+        for (query, times) in [("x", range), ("x", instant), ("x[2m]", instant)] {
+            let stream = engine.stream(query, times, &QueryOptions::default()).await.expect("begun");
+            let value = stream.value.clone();
+            let tables: Vec<_> = stream.tables.try_collect().await.expect("tables");
+            let [(whole, _)] = tables.as_slice() else { panic!("one table") };
+            for form in [TableForm::PerSeries, TableForm::PerSample, TableForm::Native] {
+                let label_columns = vec!["a".to_owned(), "b".to_owned()];
+                let wanted = Wanted { form, label_columns, histograms: true, sample_times: true };
+                let tables = Tables::new(wanted, value.clone());
+                let expected = rows(&tables.convert(whole).expect("converted"));
+                assert!(expected.len() >= whole.num_rows());
+                for length in 1..=whole.num_rows() {
+                    let pieces = (0..whole.num_rows()).step_by(length);
+                    let pieces = pieces.map(|from| whole.slice(from, length.min(whole.num_rows() - from)));
+                    let converted: Vec<_> =
+                        pieces.flat_map(|piece| rows(&tables.convert(&piece).expect("converted"))).collect();
+                    assert_eq!(converted, expected, "{query} {form:?} in pieces of {length}");
+                }
+            }
+        }
+    }
+}

@@ -480,4 +480,40 @@ mod tests {
             assert!(error.message().starts_with(why), "{error}");
         }
     }
+
+    /// A ticket that is accepted is understood: written and read again it is the same.
+    fn check_bytes(bytes: &[u8]) {
+        if let Ok(ticket) = Ticket::read(bytes) {
+            assert_eq!(Ticket::read(&ticket.to_proto(None).encode_to_vec()), Ok(ticket));
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_a_ticket_or_an_error(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
+            check_bytes(&bytes);
+        }
+
+        #[test]
+        fn tickets_with_bytes_that_fell_over_are_too(
+            at in 0_usize..120, byte in proptest::prelude::any::<u8>(), which in 0_usize..3
+        ) {
+            let tickets = [
+                steps(1_000, 500, 3, 300_000).encode_to_vec(),
+                br#"{"query": "up", "start": 1, "end": 20, "step": "1s", "form": "samples", "label_columns": ["a"]}"#.to_vec(),
+                proto::FlightTicket {
+                    label_columns: vec!["a".into()],
+                    form: 2,
+                    options: Some(proto::QueryOptions { groups: vec!["eu".into()], mode: 2, ..Default::default() }),
+                    ..Ticket::of_query("up", Times::At(TimestampMs(5))).to_proto(None)
+                }
+                .encode_to_vec(),
+            ];
+            let mut bytes = tickets[which].clone();
+            let at = at % bytes.len();
+            bytes[at] = byte;
+            check_bytes(&bytes);
+            check_bytes(&bytes[..at]);
+        }
+    }
 }
