@@ -8,6 +8,7 @@
 
 mod duration;
 mod external_labels;
+mod flight;
 mod global;
 mod http_client;
 mod http_header;
@@ -35,6 +36,7 @@ mod yaml;
 
 pub use duration::parse_duration_ms;
 pub use external_labels::external_labels;
+pub use flight::FlightConfig;
 pub use global::GlobalConfig;
 pub use http_client::{Auth, HttpClientConfig, SecretSource};
 pub use label_filter::{LabelFilterConfig, OnSyncError};

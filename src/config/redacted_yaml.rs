@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::flight::FlightConfig;
 use super::http_client::{Auth, HttpClientConfig, SecretSource};
 use super::label_filter::LabelFilterConfig;
 use super::relabel::MetricsRelabel;
@@ -71,6 +72,7 @@ fn group_yaml(group: &ServerGroupConfig) -> Yaml {
         ("mode", group.mode.map(bare)),
         ("remote_read", group.remote_read.map(bare)),
         ("remote_read_path", Some(Yaml::Text(group.remote_read_path.clone()))),
+        ("flight", (group.flight != FlightConfig::FindOut).then(|| flight_yaml(&group.flight))),
         ("native_histogram", group.native_histogram.as_ref().map(native_histogram_yaml)),
         ("relative_time_range", group.relative_time_range.as_ref().map(relative_time_range_yaml)),
         ("absolute_time_range", group.absolute_time_range.as_ref().map(absolute_time_range_yaml)),
@@ -82,6 +84,13 @@ fn group_yaml(group: &ServerGroupConfig) -> Yaml {
         ("downgrade_error", Some(bare(group.downgrade_error))),
         ("http_client", Some(http_client_yaml(&group.http_client))),
     ])
+}
+
+fn flight_yaml(flight: &FlightConfig) -> Yaml {
+    match flight {
+        FlightConfig::FindOut | FlightConfig::Never | FlightConfig::SamePort => bare(flight),
+        FlightConfig::Port(_) | FlightConfig::Address(_) => Yaml::Text(flight.to_string()),
+    }
 }
 
 /// A list where there is anything in it.
@@ -383,6 +392,7 @@ promxy:
       mode: pushdown
       remote_read: false
       remote_read_path: x/y
+      flight: ':8083'
       native_histogram: {metadata_refresh: 1s}
       relative_time_range: {start: -1h30m, end: 5ms, truncate: true}
       absolute_time_range: {start: -1.5, end: 2026-01-31T12:00:00.25Z}

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::time::Duration;
 
+use super::flight::{FlightConfig, read_flight};
 use super::http_client::{Auth, HTTP_CLIENT_KEYS, HttpClientConfig, read_http_client, read_wait};
 use super::http_header::read_headers;
 use super::label_filter::{LabelFilterConfig, read_label_filter};
@@ -59,6 +60,8 @@ pub struct ServerGroupConfig {
     pub remote_read: Option<bool>,
     /// Path of remote read below `path_prefix`, without slashes around it. Default `api/v1/read`.
     pub remote_read_path: String,
+    /// Whether and where targets are asked over Arrow Flight.
+    pub flight: FlightConfig,
     /// Accepted, without effect.
     pub native_histogram: Option<NativeHistogramConfig>,
     /// When the group has samples, seen from now.
@@ -103,6 +106,7 @@ impl Default for ServerGroupConfig {
             mode: None,
             remote_read: None,
             remote_read_path: "api/v1/read".to_owned(),
+            flight: FlightConfig::FindOut,
             native_histogram: None,
             relative_time_range: None,
             absolute_time_range: None,
@@ -243,6 +247,9 @@ fn read_sample_keys(section: &Section<'_>, group: &mut ServerGroupConfig, proble
             item.warn(problems, "has no effect: remote_read is false");
         }
     }
+    if let Some(item) = section.get("flight") {
+        group.flight = read_flight(item, problems);
+    }
     group.native_histogram = section.get("native_histogram").map(|item| read_native_histogram(item, problems));
     group.relative_time_range = section.get("relative_time_range").map(|item| read_relative_time_range(item, problems));
     group.absolute_time_range = section.get("absolute_time_range").map(|item| read_absolute_time_range(item, problems));
@@ -318,12 +325,30 @@ fn check_group(item: &Item<'_>, section: &Section<'_>, group: &ServerGroupConfig
     {
         item.warn(problems, "tls_config has no effect: scheme is http, write scheme: https");
     }
+    check_flight(section, group, problems);
     let sets_authorization = group.http_headers.keys().any(|name| name.eq_ignore_ascii_case("authorization"));
     if sets_authorization
         && let Some(Auth::Basic { .. } | Auth::Authorization { .. }) = &group.http_client.auth
         && let Some(item) = section.get("http_headers")
     {
         item.error(problems, "sets Authorization, and http_client has credentials too, keep one of them");
+    }
+}
+
+fn check_flight(section: &Section<'_>, group: &ServerGroupConfig, problems: &mut Problems) {
+    let Some(item) = section.get("flight") else { return };
+    let is_asked = !matches!(group.flight, FlightConfig::FindOut | FlightConfig::Never);
+    if is_asked && group.scheme == Scheme::Https {
+        item.warn(problems, "has no effect: scheme is https, and Arrow Flight is not asked over TLS yet");
+    }
+    let target_count: usize = group.static_configs.iter().map(|config| config.targets.len()).sum();
+    if let FlightConfig::Address(address) = &group.flight
+        && target_count > 1
+    {
+        let port = address.rsplit_once(':').map_or("port", |(_, port)| port);
+        let text =
+            format!("all {target_count} targets would be asked at {address}, write \":{port}\" for that port of each");
+        item.error(problems, text);
     }
 }
 

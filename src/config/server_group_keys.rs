@@ -145,6 +145,17 @@ pub static SERVER_GROUP_KEYS: KeyTable = KeyTable {
             example: "remote_read_path: api/v1/read",
         },
         Key {
+            name: "flight",
+            form: "true, false, \":port\" or \"host:port\"",
+            default: "none, found out by asking",
+            about: "Whether targets that are Quivers are asked over Arrow Flight, which carries everything whole and is several times \
+                    as fast as JSON. Without this key a target that says that it is a Quiver is asked at the port that it tells, on \
+                    its own host. A target that cannot be reached so is asked over HTTP, and tried again within a minute. Where \
+                    something stands between that changes ports, write \":port\", or for a group of one target \"host:port\"; `true` is \
+                    the port of the HTTP API; `false` is never. Over https it is never asked.",
+            example: "flight: \":8083\"",
+        },
+        Key {
             name: "native_histogram",
             form: "section",
             default: "none",
