@@ -1,6 +1,6 @@
 //! The answers of `/api/v1/status/config` and `/api/v1/status/buildinfo`. Read whole: the caller bounds the body.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::label_json::decode;
 use super::{ApiResponse, DecodeError};
@@ -22,14 +22,42 @@ pub struct BuildInfo {
     go_version: Option<String>,
     /// Only others than Prometheus say this.
     application: Option<String>,
+    /// Only a Quiver says this; what is no answer of a Quiver says nothing.
+    #[serde(deserialize_with = "quiver_info")]
+    quiver: Option<QuiverInfo>,
+}
+
+/// What a Quiver says of itself.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct QuiverInfo {
+    /// Its id among gateways.
+    pub id: String,
+    /// The port of its Arrow Flight service, 0 where that is the port of the HTTP API; `None` where it has none.
+    pub flight_port: Option<u16>,
+    /// The version of its native tables.
+    pub flight_format: Option<String>,
+    /// Do the raw samples that it hands out have start timestamps where they are known?
+    pub tells_start_times: bool,
+}
+
+fn quiver_info<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<QuiverInfo>, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    Ok(serde_json::from_value(value).ok())
 }
 
 impl BuildInfo {
-    /// `(3, 14)` of a Prometheus 3.14.0; `None` where it is no Prometheus, or may be none: VictoriaMetrics gives a version
+    /// What it says of itself if it is a Quiver.
+    pub fn quiver(&self) -> Option<&QuiverInfo> {
+        self.quiver.as_ref()
+    }
+
+    /// `(3, 14)` of a Prometheus 3.14.0, and of a Quiver that evaluates as one; `None` where it is no Prometheus, or may be none: VictoriaMetrics gives a version
     /// alone, Mimir and Cortex an application beside it, Thanos a version below 1.
     pub fn prometheus_version(&self) -> Option<(u32, u32)> {
         let is_given = |field: &Option<String>| field.as_ref().is_some_and(|text| !text.is_empty());
-        if is_given(&self.application) || !is_given(&self.revision) || !is_given(&self.go_version) {
+        let is_prometheus = !is_given(&self.application) && is_given(&self.revision) && is_given(&self.go_version);
+        if !is_prometheus && self.quiver.is_none() {
             return None;
         }
         let version = self.version.as_deref()?;
@@ -71,6 +99,8 @@ mod tests {
             (r#"{"version":"3","revision":"a1","goVersion":"go1.24"}"#, None),
             (r#"{"version":"99999999999.1","revision":"a1","goVersion":"go1.24"}"#, None),
             (r#"{"version":null,"revision":"","goVersion":"go1.24"}"#, None),
+            (r#"{"application":"Quiver","version":"3.14.0","quiver":{"id":"a"}}"#, Some((3, 14))),
+            (r#"{"application":"Quiver","version":"3.14.0","quiver":3}"#, None),
             ("{}", None),
             ("null", None),
         ] {
@@ -82,6 +112,26 @@ mod tests {
             decode_build_info(br#"{"status":"success","data":[]}"#).is_ok_and(|info| info.data == BuildInfo::default())
         );
         assert!(decode_build_info(br#"{"status":"success","data":{"version":3}}"#).is_err());
+    }
+
+    #[test]
+    fn a_quiver_says_where_it_is_asked() {
+        let told = |quiver: &str| {
+            let body = format!(r#"{{"status":"success","data":{{"version":"3.14.0","quiver":{quiver}}}}}"#);
+            decode_build_info(body.as_bytes()).expect("an answer").data.quiver().cloned()
+        };
+        let whole = r#"{"id":"a1","flightPort":8083,"flightFormat":"1","tellsStartTimes":true,"new":[]}"#;
+        let expected = QuiverInfo {
+            id: "a1".to_owned(),
+            flight_port: Some(8083),
+            flight_format: Some("1".to_owned()),
+            tells_start_times: true,
+        };
+        assert_eq!(told(whole), Some(expected));
+        assert_eq!(told("{}"), Some(QuiverInfo::default()));
+        for odd in ["null", "1", r#"{"flightPort":70000}"#, r#"{"flightPort":-1}"#, r#"{"id":7}"#] {
+            assert_eq!(told(odd), None, "{odd}");
+        }
     }
 
     #[test]
