@@ -185,6 +185,7 @@ impl App {
         self.listeners.spawn(listen::serve(http, router(self.state.clone()), options, self.stop.clone()));
         if let Some(grpc) = grpc {
             log_address("gRPC", &grpc);
+            self.state.set_flight_port(grpc.local_addr().ok().map(|address| address.port()));
             self.listeners.spawn(grpc::serve(grpc, self.state.clone(), options, self.stop.clone()));
         }
         Ok(())

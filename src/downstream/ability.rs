@@ -1,13 +1,14 @@
 //! What one server can do: found out by asking it, remembered, and found out again.
 //!
 //! Asked are, all at once, a remote read of nothing, the server's config for its `external_labels`, and its version; then, for
-//! each external label, whether series are stored with a label of that name. The first query to a server waits for this, but
+//! each external label, whether series are stored with a label of that name, and of a Quiver a select of nothing over Arrow Flight. The first query to a server waits for this, but
 //! not for long; later ones are served with what is known while it is found out anew beside them.
 //!
 //! | known | new after | used for |
 //! |---|---|---|
 //! | reads raw samples | [`REFRESH_AFTER`] | [`RAW_USABLE_FOR`]: so long a change of `external_labels` may go unseen |
 //! | has no remote read | [`REFRESH_AFTER`] | ever: the query API is always right |
+//! | serves Arrow Flight | [`REFRESH_AFTER`]; sooner where it turns out otherwise | ever: a failure is noticed |
 //! | could not be found out | [`RETRY_AFTER`], doubled each time | the same |
 
 mod memory;
@@ -18,6 +19,7 @@ use std::time::Duration;
 pub(super) use memory::AbilityMemory;
 pub(super) use probe::AbilityProbe;
 
+use super::flight::FlightPlace;
 use super::remote_read::ExternalLabels;
 
 /// What was learned is learned anew, beside a query, when it is older than this.
@@ -59,6 +61,19 @@ impl From<Option<bool>> for RemoteReadWish {
 pub struct Ability {
     raw: RawAbility,
     version: Option<(u32, u32)>,
+    flight: FlightAbility,
+    /// Do samples that come over Arrow Flight have start timestamps where they are known?
+    flight_tells_start_times: bool,
+}
+
+/// Whether it can be asked over Arrow Flight.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum FlightAbility {
+    Serves(FlightPlace),
+    /// And why not.
+    Not(String),
+    /// And why not just now.
+    Unknown(String),
 }
 
 /// Whether raw samples can be read exactly.
@@ -74,7 +89,38 @@ enum RawAbility {
 impl Ability {
     /// Of a server that hands out everything that it has and adds no labels to it.
     pub fn of_raw_samples() -> Self {
-        Self { raw: RawAbility::Reads(ExternalLabels::default()), version: None }
+        Self::without_flight(RawAbility::Reads(ExternalLabels::default()), None)
+    }
+
+    fn without_flight(raw: RawAbility, version: Option<(u32, u32)>) -> Self {
+        let flight = FlightAbility::Not("it is no Quiver".to_owned());
+        Self { raw, version, flight, flight_tells_start_times: false }
+    }
+
+    /// Is it asked over Arrow Flight?
+    pub fn serves_flight(&self) -> bool {
+        self.flight().is_some()
+    }
+
+    /// Why it is not asked over Arrow Flight; `None` where it is.
+    pub fn why_not_flight(&self) -> Option<&str> {
+        match &self.flight {
+            FlightAbility::Serves(_) => None,
+            FlightAbility::Not(why) | FlightAbility::Unknown(why) => Some(why),
+        }
+    }
+
+    /// Where it is asked over Arrow Flight, if it is.
+    pub(super) fn flight(&self) -> Option<&FlightPlace> {
+        match &self.flight {
+            FlightAbility::Serves(place) => Some(place),
+            FlightAbility::Not(_) | FlightAbility::Unknown(_) => None,
+        }
+    }
+
+    /// Do its raw samples have start timestamps, where they are known at all?
+    pub fn tells_start_times(&self) -> bool {
+        if self.serves_flight() { self.flight_tells_start_times } else { self.reads_raw() }
     }
 
     /// Does it hand out raw samples over remote read, with stale markers and native histograms whole?

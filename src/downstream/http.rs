@@ -352,7 +352,7 @@ fn take_result(response: QueryResponse, context: &QueryContext) -> Result<Decode
 }
 
 /// Hands a server's annotations on. Their positions are those in the text that we sent, not in the client's: they go.
-fn annotate(warnings: Vec<String>, infos: Vec<String>, context: &QueryContext) {
+pub(super) fn annotate(warnings: Vec<String>, infos: Vec<String>, context: &QueryContext) {
     let of_kind = |kind| move |text: String| Annotation { kind, text: without_position(text), span: None };
     warnings
         .into_iter()

@@ -34,8 +34,6 @@ pub(super) const WAIT_MAX: Duration = Duration::from_secs(120);
 const ERROR_BODY_BYTES_MAX: usize = 64 * 1024;
 /// After decoding so many bytes the thread is offered to others.
 const BYTES_PER_TURN: usize = 256 * 1024;
-/// Said of us in every request.
-const OUR_NAME: &str = concat!("quiver/", env!("CARGO_PKG_VERSION"));
 /// Headers that belong to the connection or the body: a client's own never fit ours.
 const NEVER_PROXIED: [&str; 7] = [
     "host",
@@ -85,6 +83,7 @@ pub struct HttpClient {
     timeout: Option<Duration>,
     snaps_range_queries: bool,
     gateway: GatewayId,
+    dialer: DialConnector,
 }
 
 impl HttpClient {
@@ -116,7 +115,16 @@ impl HttpClient {
             timeout: group.timeout,
             snaps_range_queries: group.align_query_range_with_step,
             gateway: GatewayId::random(),
+            dialer: DialConnector::new(http_client.dial_timeout),
         })
+    }
+
+    /// Said of us in every request.
+    pub(super) const OUR_NAME: &str = concat!("quiver/", env!("CARGO_PKG_VERSION"));
+
+    /// What opens connections, without TLS.
+    pub(super) fn dialer(&self) -> DialConnector {
+        self.dialer.clone()
     }
 
     /// Asks on behalf of this gateway.
@@ -313,7 +321,7 @@ impl HttpClient {
 
     /// The client's proxied headers, over them the group's; credentials only where neither brought some, as promxy.
     pub(super) fn add_headers(&self, headers: &mut HeaderMap, context: &QueryContext) -> Result<(), Error> {
-        headers.insert(USER_AGENT, HeaderValue::from_static(OUR_NAME));
+        headers.insert(USER_AGENT, HeaderValue::from_static(Self::OUR_NAME));
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
         for (name, value) in context.proxied_headers.iter() {
             let (Ok(name), Ok(mut value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value))

@@ -23,6 +23,8 @@ use crate::telemetry::{CANCELED, CallCounts, CallKind, RecentLatencies, SUCCESS,
 
 /// The leaf of answers in JSON.
 pub const JSON: &str = "json";
+/// The leaf of answers over Arrow Flight.
+pub const FLIGHT: &str = "flight";
 /// The leaf of answers to remote read.
 pub const REMOTE_READ: &str = "remote_read";
 

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `target.rs` | a server with both its APIs: which one is asked |
 //! | `ability.rs` | what a server can do, found out and remembered |
+//! | `flight.rs` | a gateway below over Arrow Flight: tables as they are computed with |
 //! | `remote_read.rs` | raw samples as they are stored |
 //! | `http.rs` | the calls of the HTTP API |
 //! | `snapped_grid.rs` | grids for servers that move range queries to multiples of the step |
@@ -13,17 +14,17 @@
 //! | `open_answer.rs` | an answer that is read as it arrives |
 //! | `instrument.rs` | what calls cost, into metrics and statistics |
 //! | `response_error.rs` | a downstream's refusal as our error |
-//!
-//! Arrow Flight will stand beside `target.rs` as a further [`Downstream`].
 
 mod ability;
 mod credentials;
 mod dial;
+mod flight;
 mod http;
 mod http_client;
 pub mod instrument;
 mod open_answer;
 pub mod prometheus_proto;
+pub mod quiver_proto;
 mod remote_read;
 mod response_error;
 mod select;
@@ -67,6 +68,8 @@ pub enum SelectedForm {
     /// Samples tables. Asked for [`SelectForm::Steps`](crate::model::SelectForm::Steps), raw samples with stale markers of
     /// `first step - lookback < t ≤ last step`: whoever asked looks back himself.
     Samples,
+    /// Timed steps tables; a stale marker in a cell hides older samples that others may have. Not asked for samples.
+    TimedSteps,
     /// Tables of sparse steps (see [`SparseStepsBuilder`](crate::merge::SparseStepsBuilder)).
     SparseSteps,
 }

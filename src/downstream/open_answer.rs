@@ -186,7 +186,7 @@ impl AnswerBody {
 
 /// How long a server may still keep us waiting.
 #[derive(Debug)]
-struct Patience {
+pub(super) struct Patience {
     /// What the group's timeout leaves.
     left: Option<Duration>,
     whole: Duration,
@@ -194,13 +194,15 @@ struct Patience {
 }
 
 impl Patience {
-    fn new(timeout: Option<Duration>, context: &QueryContext) -> Self {
+    /// Bounded by the group's timeout, and by the query's deadline.
+    pub(super) fn new(timeout: Option<Duration>, context: &QueryContext) -> Self {
         let deadline = context.deadline.map(Instant::from_std);
         let left = timeout.or(if deadline.is_none() { Some(WAIT_MAX) } else { None });
         Self { left, whole: left.unwrap_or_default(), deadline }
     }
 
-    async fn wait<T>(&mut self, for_it: impl Future<Output = T>) -> Result<T, Error> {
+    /// Waits for it, if the patience lasts.
+    pub(super) async fn wait<T>(&mut self, for_it: impl Future<Output = T>) -> Result<T, Error> {
         let started = Instant::now();
         let by_group = self.left.and_then(|left| started.checked_add(left));
         let Some(until) = by_group.into_iter().chain(self.deadline).min() else { return Ok(for_it.await) };

@@ -133,7 +133,7 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 /// One line, no control characters, of bounded length.
-fn readable(text: &str) -> String {
+pub(super) fn readable(text: &str) -> String {
     let mut line: String = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     if line.len() > TEXT_BYTES_MAX {
         let cut = (0..=TEXT_BYTES_MAX).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(0);

@@ -1,7 +1,10 @@
-//! One server, asked the best way it can be asked: raw samples over remote read where it has that, else the query API.
+//! One server, asked the best way it can be asked: over Arrow Flight where it is a Quiver, raw samples over remote read where it
+//! has that, else the query API.
 //!
 //! | the server | asked for raw samples | asked for steps |
 //! |---|---|---|
+//! | is a Quiver | Flight | Flight: it knows itself whether its own servers tell of stale markers |
+//! | is one that Flight does not reach | as the others, until Flight has been tried again | the same |
 //! | reads raw | remote read | remote read; whoever asked looks back himself |
 //! | says in its answer that it has no remote read | query API, from now on | query API, from now on |
 //! | has none, or was not found out in time | query API | query API |
@@ -16,10 +19,12 @@ use async_trait::async_trait;
 use futures::stream::{self, StreamExt};
 
 use super::ability::{Ability, AbilityMemory, AbilityProbe, RemoteReadWish};
+use super::flight::{FlightError, FlightLeaf};
 use super::http::lacks_histogram_buckets;
 use super::instrument::{CallMeter, REMOTE_READ, TargetInstrument};
 use super::remote_read::{AcceptedForms, RawQuery, RawTables, ReadError, RemoteRead, TablesError};
 use super::{Downstream, HttpClient, HttpDownstream, SampleTimes, Selected, SelectedForm, TargetUrl};
+use crate::config::FlightConfig;
 use crate::error::Error;
 use crate::model::{
     DurationMs, ExemplarSet, Held, Labels, MetadataRequest, MetricMetadata, QueryContext, SelectRequest, SeriesStream,
@@ -37,6 +42,7 @@ const TRIES_MAX: usize = 3;
 pub struct TargetDownstream {
     http: HttpDownstream,
     remote_read: RemoteRead,
+    flight: FlightLeaf,
     memory: Arc<AbilityMemory>,
     habits: Arc<Habits>,
     instrument: TargetInstrument,
@@ -57,15 +63,30 @@ impl TargetDownstream {
     pub fn new(client: Arc<HttpClient>, url: TargetUrl, remote_read: Option<bool>, remote_read_path: &str) -> Self {
         let endpoint = RemoteRead::new(Arc::clone(&client), url.clone(), remote_read_path);
         let wish = RemoteReadWish::from(remote_read);
-        let probe = AbilityProbe::new(Arc::clone(&client), url.clone(), endpoint.clone(), wish);
+        let flight = FlightLeaf::new(Arc::clone(&client), url.clone());
+        let probe = AbilityProbe::new(Arc::clone(&client), url.clone(), endpoint.clone(), wish, flight.clone());
         let instrument = TargetInstrument::unseen(&url);
         Self {
             instrument,
             http: HttpDownstream::new(client, url),
             remote_read: endpoint,
+            flight,
             memory: Arc::new(AbilityMemory::new(probe)),
             habits: Arc::default(),
         }
+    }
+
+    /// Asks over Arrow Flight where the config wants that; without this, where the server says that it can be asked so.
+    #[must_use]
+    pub fn with_flight(self, config: FlightConfig) -> Self {
+        let probe = self.memory.probe().clone().with_flight(config);
+        Self { memory: Arc::new(AbilityMemory::new(probe)), ..self }
+    }
+
+    /// What Flight could not be asked is asked otherwise, from now on for a while.
+    fn flight_failed(&self, ability: &Arc<Ability>, error: &Error) {
+        tracing::debug!(server = %self.url(), %error, "no Arrow Flight, asking over HTTP");
+        self.memory.learn_that_flight_fails(ability, error.message());
     }
 
     /// Measures its calls there.
@@ -219,8 +240,15 @@ impl Downstream for TargetDownstream {
         sample_times: SampleTimes,
         context: &QueryContext,
     ) -> Result<Selected, Error> {
-        let ability = self.memory.ask(context).await.filter(|ability| ability.reads_raw());
-        if let Some(ability) = ability {
+        let ability = self.memory.ask(context).await;
+        if let Some((ability, place)) = ability.as_ref().and_then(|ability| Some((ability, ability.flight()?))) {
+            match self.flight.select(place, request, sample_times, context, &self.instrument).await {
+                Ok(selected) => return Ok(selected),
+                Err(FlightError::Failed(error)) => return Err(error),
+                Err(FlightError::NotSpoken(error)) => self.flight_failed(ability, &error),
+            }
+        }
+        if let Some(ability) = ability.filter(|ability| ability.reads_raw()) {
             match self.select_raw(request, ability, context).await {
                 Ok(selected) => return Ok(selected),
                 Err(ReadError::Failed(error)) => return Err(error),
@@ -255,6 +283,14 @@ impl Downstream for TargetDownstream {
         lookback: DurationMs,
         context: &QueryContext,
     ) -> Result<Vec<(RecordBatch, Held)>, Error> {
+        let ability = self.memory.ask(context).await.filter(|_| FlightLeaf::evaluates_on(grid));
+        if let Some((ability, place)) = ability.as_ref().and_then(|ability| Some((ability, ability.flight()?))) {
+            match self.flight.evaluate(place, expression, (grid, lookback), context, &self.instrument).await {
+                Ok(tables) => return Ok(tables),
+                Err(FlightError::Failed(error)) => return Err(error),
+                Err(FlightError::NotSpoken(error)) => self.flight_failed(ability, &error),
+            }
+        }
         self.http.evaluate(expression, grid, lookback, context).await
     }
 

@@ -43,6 +43,16 @@ impl TargetUrl {
         self.authority.as_str()
     }
 
+    /// The same host at another port.
+    pub(super) fn with_port(&self, port: u16) -> String {
+        format!("{}:{port}", self.authority.host())
+    }
+
+    /// Is it spoken to over TLS?
+    pub(super) fn is_tls(&self) -> bool {
+        self.is_tls
+    }
+
     /// As it stands in errors and warnings.
     pub fn as_str(&self) -> &str {
         &self.text

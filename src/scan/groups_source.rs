@@ -56,7 +56,7 @@ impl SeriesSource for GroupsSource {
     /// Raw samples come with what is known of them, the query API knows nothing of start timestamps. A server that was not
     /// asked yet counts as one of those.
     fn tells_start_times(&self) -> bool {
-        self.set.groups().iter().all(|group| group.reads_raw())
+        self.set.groups().iter().all(|group| group.tells_start_times())
     }
 
     /// JSON carries no stale markers, but a server's own step evaluation knows of them.

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use futures::stream::{StreamExt, TryStreamExt};
 
 use super::coverage::{Coverage, TimeRanges, TimeSpan};
+use super::covered_steps::{on_whole_grid, spread_on_whole_grid};
 use crate::downstream::{Ability, Downstream, KnownLeaf, SampleTimes, Selected, SelectedForm, TargetUrl};
 use crate::error::Error;
 use crate::merge::{SparseSteps, SparseStepsBuilder, TableForm, sort_replica};
@@ -69,8 +70,18 @@ impl Downstream for CoveredDownstream {
         let Some(covered) = self.coverage(context).select(&request.form) else {
             return Ok(Selected { form: SelectedForm::Samples, tables: futures::stream::empty().boxed() });
         };
+        let whole = match request.form {
+            SelectForm::Steps { grid, .. } => Some(grid),
+            SelectForm::Samples { .. } => None,
+        };
         let request = SelectRequest { matchers: request.matchers.clone(), form: covered.form };
-        let Some(counted) = covered.counted else { return self.inner.select(&request, sample_times, context).await };
+        let Some(counted) = covered.counted else {
+            let selected = self.inner.select(&request, sample_times, context).await?;
+            return Ok(match (&request.form, whole) {
+                (SelectForm::Steps { grid, .. }, Some(whole)) => placed(selected, *grid, whole),
+                _ => selected,
+            });
+        };
         // Whether a sample counts shows in its time.
         let selected = self.inner.select(&request, SampleTimes::Needed, context).await?;
         match (selected.form, request.form) {
@@ -82,7 +93,11 @@ impl Downstream for CoveredDownstream {
                 let steps = CountedSteps { server: &*self.inner, grid, lookback, counted, tail: covered.tail, context };
                 steps.select(&request.matchers, selected.tables).await
             }
-            (SelectedForm::SparseSteps, SelectForm::Samples { .. }) => {
+            (SelectedForm::TimedSteps, SelectForm::Steps { grid, lookback }) => {
+                let steps = CountedSteps { server: &*self.inner, grid, lookback, counted, tail: covered.tail, context };
+                steps.select_timed(&request.matchers, selected.tables, whole.unwrap_or(grid)).await
+            }
+            (SelectedForm::SparseSteps | SelectedForm::TimedSteps, SelectForm::Samples { .. }) => {
                 Err(Error::internal("steps where samples were asked for"))
             }
         }
@@ -145,6 +160,15 @@ impl Downstream for CoveredDownstream {
     }
 }
 
+/// Steps of a part of the grid that was asked for on all of it, where it matters where they stand.
+fn placed(selected: Selected, asked: StepGrid, whole: StepGrid) -> Selected {
+    if selected.form != SelectedForm::TimedSteps || asked == whole {
+        return selected;
+    }
+    let tables = selected.tables.map(move |table| on_whole_grid(&table?, asked, whole, None));
+    Selected { form: selected.form, tables: tables.boxed() }
+}
+
 /// Steps that a server evaluated by itself, some of which may show samples that do not count.
 struct CountedSteps<'a> {
     server: &'a dyn Downstream,
@@ -174,6 +198,33 @@ impl CountedSteps<'_> {
         let held = sorted.into_iter().map(|table| self.context.hold_table(&table).map(|held| (table, held)));
         let tables = held_tables(held.collect::<Result<Vec<_>, Error>>()?).boxed();
         Ok(Selected { form: SelectedForm::SparseSteps, tables })
+    }
+
+    /// The same of timed steps, which come out on the `whole` grid.
+    async fn select_timed(
+        &self,
+        matchers: &[Matcher],
+        tables: SeriesStream,
+        whole: StepGrid,
+    ) -> Result<Selected, Error> {
+        let (mut counted, mut guards) = (Vec::new(), Vec::new());
+        let placed = |table: &RecordBatch| on_whole_grid(table, self.grid, whole, Some(self.counted));
+        self.gather(tables, &mut counted, &mut guards, placed).await?;
+        if let Some(tail) = self.tail {
+            let form = SelectForm::Steps { grid: StepGrid::instant(self.counted.end), lookback: self.lookback };
+            let request = SelectRequest { matchers: matchers.to_vec(), form };
+            let at_end = self.server.select(&request, SampleTimes::Needed, self.context).await?;
+            if at_end.form != SelectedForm::TimedSteps {
+                return Err(Error::execution("answered one question with timed steps and the next otherwise"));
+            }
+            let spread = |table: &RecordBatch| spread_on_whole_grid(table, tail, whole, self.lookback, self.counted);
+            self.gather(at_end.tables, &mut counted, &mut guards, spread).await?;
+        }
+        let sorted = sort_replica(TableForm::TimedSteps { step_count: whole.step_count() }, counted)?;
+        drop(guards);
+        let held = sorted.into_iter().map(|table| self.context.hold_table(&table).map(|held| (table, held)));
+        let tables = held_tables(held.collect::<Result<Vec<_>, Error>>()?).boxed();
+        Ok(Selected { form: SelectedForm::TimedSteps, tables })
     }
 
     async fn gather(

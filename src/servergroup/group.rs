@@ -114,7 +114,7 @@ impl ServerGroup {
             let (remote_read, path) = (config.remote_read, &config.remote_read_path);
             let instrument = TargetInstrument::new(registry, ordinal, &name, &url);
             let downstream = TargetDownstream::new(Arc::clone(&client), url, remote_read, path);
-            let downstream = Arc::new(downstream.measured(instrument));
+            let downstream = Arc::new(downstream.with_flight(config.flight.clone()).measured(instrument));
             targets.push(GroupTarget { labels: target.labels, downstream });
         }
         Ok(Self::with_targets(ordinal, config, targets))
@@ -253,10 +253,10 @@ impl ServerGroup {
             .flat_map(|bucket| bucket.added.iter().zip(bucket.replicas.iter().map(|replica| replica.url())))
     }
 
-    /// Is every target known to hand out raw samples?
-    pub fn reads_raw(&self) -> bool {
+    /// Is every target known to hand out start timestamps with raw samples?
+    pub fn tells_start_times(&self) -> bool {
         let mut replicas = self.buckets.iter().flat_map(|bucket| &bucket.replicas);
-        replicas.all(|replica| replica.downstream().ability().is_some_and(|ability| ability.reads_raw()))
+        replicas.all(|replica| replica.downstream().ability().is_some_and(|ability| ability.tells_start_times()))
     }
 
     pub(super) fn buckets(&self) -> &[Bucket] {

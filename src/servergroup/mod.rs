@@ -24,6 +24,7 @@ mod agreement;
 mod bucket_evaluation;
 mod coverage;
 mod covered_downstream;
+mod covered_steps;
 mod evaluation;
 mod fanout;
 mod group;

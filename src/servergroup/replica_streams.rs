@@ -111,7 +111,7 @@ impl State {
 enum Shape {
     /// All answer in one form, which is merged as it is.
     Same(TableForm),
-    /// Some answer with samples and some with steps: everything becomes steps first.
+    /// Some answer with timed steps, or some with samples and some with steps: everything becomes timed steps first.
     AllToSteps { step_count: usize },
 }
 
@@ -277,11 +277,14 @@ impl Merging {
         let has = |form| self.states.iter().any(is_of(form));
         match &self.scan.request.form {
             SelectForm::Samples { .. } => Shape::Same(TableForm::Samples),
-            SelectForm::Steps { grid, .. } => match (has(SelectedForm::Samples), has(SelectedForm::SparseSteps)) {
-                (true, true) => Shape::AllToSteps { step_count: grid.step_count() },
-                (true, false) => Shape::Same(TableForm::Samples),
-                (false, _) => Shape::Same(TableForm::SparseSteps { grid: *grid }),
-            },
+            SelectForm::Steps { grid, .. } => {
+                let has_timed = has(SelectedForm::TimedSteps);
+                match (has(SelectedForm::Samples), has_timed, has(SelectedForm::SparseSteps)) {
+                    (true, false, false) => Shape::Same(TableForm::Samples),
+                    (false, false, _) => Shape::Same(TableForm::SparseSteps { grid: *grid }),
+                    _ => Shape::AllToSteps { step_count: grid.step_count() },
+                }
+            }
         }
     }
 
@@ -469,6 +472,7 @@ fn to_shape(
     match (shape, &request.form) {
         (Shape::AllToSteps { .. }, SelectForm::Steps { grid, lookback }) => match form {
             SelectedForm::Samples => look_back(&table, *grid, *lookback),
+            SelectedForm::TimedSteps => Ok(table),
             SelectedForm::SparseSteps => {
                 let alone = ReplicaTables { name: "its answer".to_owned(), batches: vec![table] };
                 let form = TableForm::SparseSteps { grid: *grid };
@@ -496,7 +500,7 @@ mod tests {
     use crate::merge::SparseStepsBuilder;
     use crate::model::{
         DurationMs, Labels, MetadataRequest, MetricMetadata, SamplesTable, SamplesTableBuilder, StepGrid, StepsTable,
-        TimestampMs,
+        StepsTableBuilder, TimestampMs,
     };
 
     type Sent = Result<RecordBatch, Error>;
@@ -688,16 +692,27 @@ mod tests {
             builder.finish_series(&labels("a"));
             Ok(builder.finish())
         };
+        let timed = || {
+            let mut builder = StepsTableBuilder::timed(2);
+            builder.push_timed_cell(None);
+            builder.push_timed_cell(Some((7.0, 12)));
+            builder.finish_series(&labels("a"));
+            Ok(builder.finish())
+        };
         for (forms, expected) in [
             ([SelectedForm::Samples, SelectedForm::Samples], [Some((1.0, 9)), Some((1.0, 14))]),
             ([SelectedForm::Samples, SelectedForm::SparseSteps], [Some((1.0, 9)), Some((1.0, 14))]),
             ([SelectedForm::SparseSteps, SelectedForm::SparseSteps], [None, Some((7.0, 12))]),
+            ([SelectedForm::TimedSteps, SelectedForm::TimedSteps], [None, Some((7.0, 12))]),
+            ([SelectedForm::TimedSteps, SelectedForm::SparseSteps], [None, Some((7.0, 12))]),
+            ([SelectedForm::TimedSteps, SelectedForm::Samples], [Some((1.0, 9)), Some((1.0, 14))]),
         ] {
             let Setup { scan, replicas } = setup(&forms, steps.clone(), &context);
             for (replica, form) in replicas.iter().zip(forms) {
                 let table = match form {
                     SelectedForm::Samples => samples("a", &[9, 14]),
                     SelectedForm::SparseSteps => sparse(),
+                    SelectedForm::TimedSteps => timed(),
                 };
                 replica.send(table).expect("is read");
             }

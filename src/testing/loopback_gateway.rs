@@ -61,6 +61,7 @@ impl LoopbackGateway {
     pub fn over_engine(seat: Seat, engine: QueryEngine, options: ApiOptions) -> Self {
         let Seat { http, grpc, addresses } = seat;
         let api = ApiState::new(engine, options);
+        api.set_flight_port(Some(addresses.grpc.port()));
         let listen = ListenOptions::default();
         let serving_http = tokio::spawn(serve(http, router(api.clone()), listen, CancellationToken::new()));
         let serving_grpc = tokio::spawn(grpc::serve(grpc, api.clone(), listen, CancellationToken::new()));

@@ -8,7 +8,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{
-    Ability, AbilityProbe, LEARN_FOR, RAW_USABLE_FOR, REFRESH_AFTER, RETRY_AFTER, RETRY_AFTER_MAX, RawAbility, WAIT_MAX,
+    Ability, AbilityProbe, FlightAbility, LEARN_FOR, RAW_USABLE_FOR, REFRESH_AFTER, RETRY_AFTER, RETRY_AFTER_MAX,
+    RawAbility, WAIT_MAX,
 };
 use crate::downstream::TargetUrl;
 use crate::model::QueryContext;
@@ -77,6 +78,11 @@ impl AbilityMemory {
         Self { probe, state: Mutex::default(), learned: watch::Sender::new(()) }
     }
 
+    /// How it finds out.
+    pub(in crate::downstream) fn probe(&self) -> &AbilityProbe {
+        &self.probe
+    }
+
     /// What is known and still usable, without asking anybody.
     pub(in crate::downstream) fn known(&self) -> Option<Arc<Ability>> {
         self.state.lock().usable(Instant::now()).map(|known| Arc::clone(&known.ability))
@@ -95,7 +101,7 @@ impl AbilityMemory {
             if let Some(known) = state.usable(now) {
                 return Some(Arc::clone(&known.ability));
             }
-            if !self.probe.may_read_raw() {
+            if !self.probe.may_do_better() {
                 return None;
             }
         }
@@ -136,7 +142,17 @@ impl AbilityMemory {
     /// It has turned out that the server has no remote read, whatever it said before.
     pub(in crate::downstream) fn learn_that_not_spoken(&self, before: &Ability, why: &str) {
         let raw = RawAbility::Not(format!("it has no remote read: {why}"));
-        self.remember(Ability { raw, version: before.version });
+        self.remember(Ability { raw, ..before.clone() });
+    }
+
+    /// It has turned out that the server cannot be asked over Arrow Flight just now. That is found out anew before long.
+    pub(in crate::downstream) fn learn_that_flight_fails(&self, before: &Arc<Ability>, why: &str) {
+        let mut state = self.state.lock();
+        let failing = Ability { flight: FlightAbility::Unknown(why.to_owned()), ..Ability::clone(before) };
+        tell(self.probe.url(), &failing, &mut state.told);
+        if let Some(known) = state.known.as_mut().filter(|known| Arc::ptr_eq(&known.ability, before)) {
+            *known = Known { ability: Arc::new(failing), refresh_at: Instant::now() + RETRY_AFTER, ..*known };
+        }
     }
 
     fn begin_learning(self: &Arc<Self>, state: &mut State, context: &QueryContext) {
@@ -179,12 +195,19 @@ impl Drop for Learning {
 
 impl Ability {
     fn is_certain(&self) -> bool {
-        !matches!(self.raw, RawAbility::Unknown(_))
+        match &self.flight {
+            FlightAbility::Serves(_) => true,
+            FlightAbility::Not(_) => !matches!(self.raw, RawAbility::Unknown(_)),
+            FlightAbility::Unknown(_) => false,
+        }
     }
 }
 
 /// Says in the log how a server is read, once, and again when that changes.
 fn tell(url: &TargetUrl, ability: &Ability, told: &mut Option<String>) {
+    if let FlightAbility::Serves(place) = &ability.flight {
+        return tell_text(url, format!("it is a Quiver, and asked over Arrow Flight at {place}"), told);
+    }
     let text = match &ability.raw {
         RawAbility::Reads(labels) if labels.is_empty() => "raw samples are read by remote read".to_owned(),
         RawAbility::Reads(labels) => {
@@ -194,6 +217,14 @@ fn tell(url: &TargetUrl, ability: &Ability, told: &mut Option<String>) {
         RawAbility::Not(why) => format!("samples are read over the query API: {why}"),
         RawAbility::Unknown(_) => return,
     };
+    let text = match &ability.flight {
+        FlightAbility::Unknown(why) => format!("{text}; not over Arrow Flight: {why}"),
+        FlightAbility::Serves(_) | FlightAbility::Not(_) => text,
+    };
+    tell_text(url, text, told);
+}
+
+fn tell_text(url: &TargetUrl, text: String, told: &mut Option<String>) {
     if told.as_ref() != Some(&text) {
         tracing::info!(server = %url, "{text}");
         *told = Some(text);
@@ -206,7 +237,7 @@ mod tests {
     use crate::downstream::remote_read::ExternalLabels;
 
     fn ability(raw: RawAbility) -> Ability {
-        Ability { raw, version: None }
+        Ability::without_flight(raw, None)
     }
 
     fn reads() -> Ability {
@@ -267,6 +298,29 @@ mod tests {
         assert_eq!(after(&state, start, 121), ("unknown", false));
         state.remember(reads(), start + Duration::from_secs(140));
         assert_eq!((after(&state, start, 141), state.failures), (("reads", false), 0));
+    }
+
+    #[test]
+    fn what_fails_over_flight_is_tried_again_soon_and_what_serves_it_is_certain() {
+        let place = || crate::downstream::flight::find_place(&url(), &crate::config::FlightConfig::SamePort, None);
+        let with = |raw, flight| Ability { flight, ..ability(raw) };
+        let serving = || with(RawAbility::Unknown(String::new()), FlightAbility::Serves(place().expect("plain HTTP")));
+        let start = Instant::now();
+        let mut state = State::default();
+        state.remember(serving(), start);
+        assert_eq!(after(&state, start, 59), ("unknown", false));
+        // Not reached for once: nothing says that it is otherwise.
+        state.remember(with(reads().raw, FlightAbility::Unknown(String::new())), start);
+        assert!(state.known.as_ref().is_some_and(|known| known.ability.serves_flight()));
+        let mut state = State::default();
+        state.remember(with(reads().raw, FlightAbility::Unknown(String::new())), start);
+        assert_eq!((after(&state, start, 4), after(&state, start, 5)), (("reads", false), ("reads", true)));
+        state.remember(serving(), start + Duration::from_secs(5));
+        assert!(state.known.as_ref().is_some_and(|known| known.ability.serves_flight()));
+    }
+
+    fn url() -> TargetUrl {
+        TargetUrl::try_new(crate::config::Scheme::Http, "a:1", "").expect("an address")
     }
 
     #[test]

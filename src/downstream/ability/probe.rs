@@ -6,11 +6,12 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt};
 use http::StatusCode;
 
-use super::{Ability, RawAbility, RemoteReadWish};
-use crate::config;
+use super::{Ability, FlightAbility, RawAbility, RemoteReadWish};
+use crate::config::{self, FlightConfig};
 use crate::decode::{
-    ApiResponse, DecodeError, ResponseStatus, decode_build_info, decode_status_config, decode_strings,
+    ApiResponse, BuildInfo, DecodeError, ResponseStatus, decode_build_info, decode_status_config, decode_strings,
 };
+use crate::downstream::flight::{FlightLeaf, find_place};
 use crate::downstream::open_answer::OpenRequest;
 use crate::downstream::remote_read::{ExternalLabels, ReadError, RemoteRead};
 use crate::downstream::response_error::bad_answer;
@@ -36,6 +37,8 @@ pub(in crate::downstream) struct AbilityProbe {
     url: TargetUrl,
     remote_read: RemoteRead,
     wish: RemoteReadWish,
+    flight: FlightLeaf,
+    flight_config: FlightConfig,
 }
 
 /// Why an answer is not there.
@@ -53,28 +56,54 @@ impl AbilityProbe {
         url: TargetUrl,
         remote_read: RemoteRead,
         wish: RemoteReadWish,
+        flight: FlightLeaf,
     ) -> Self {
-        Self { client, url, remote_read, wish }
+        Self { client, url, remote_read, wish, flight, flight_config: FlightConfig::FindOut }
+    }
+
+    /// The same, as the config wants Arrow Flight.
+    pub(in crate::downstream) fn with_flight(self, flight_config: FlightConfig) -> Self {
+        Self { flight_config, ..self }
     }
 
     pub(super) fn url(&self) -> &TargetUrl {
         &self.url
     }
 
-    /// Does the config leave it open at all?
-    pub(super) fn may_read_raw(&self) -> bool {
-        self.wish != RemoteReadWish::Never
+    /// Does the config leave it open to ask otherwise than over the query API?
+    pub(super) fn may_do_better(&self) -> bool {
+        self.wish != RemoteReadWish::Never || self.flight_config != FlightConfig::Never
     }
 
     /// Asks everything. `context` brings the deadline and the headers of some client.
     pub(super) async fn learn(&self, context: &QueryContext) -> Ability {
         if self.wish == RemoteReadWish::Never {
             let raw = RawAbility::Not("the config says remote_read: false".to_owned());
-            return Ability { raw, version: self.version(context).await };
+            return self.introduced(context).await.into_ability(raw);
         }
-        let (speaks, labels, version) =
-            tokio::join!(self.remote_read.try_out(context), self.external_labels(context), self.version(context));
-        Ability { raw: judge(self.wish, speaks, labels), version }
+        let (speaks, labels, introduced) =
+            tokio::join!(self.remote_read.try_out(context), self.external_labels(context), self.introduced(context));
+        introduced.into_ability(judge(self.wish, speaks, labels))
+    }
+
+    /// What the server says that it is, and what comes of that.
+    async fn introduced(&self, context: &QueryContext) -> Introduced {
+        let path = "api/v1/status/buildinfo";
+        let info = self.get(path, vec![], BUILD_INFO_BYTES_MAX, decode_build_info, context).await;
+        let version = info.as_ref().ok().and_then(BuildInfo::prometheus_version);
+        let told = info.as_ref().ok().and_then(BuildInfo::quiver).cloned();
+        let flight_tells_start_times = told.as_ref().is_some_and(|told| told.tells_start_times);
+        let flight = match (find_place(&self.url, &self.flight_config, told.as_ref()), info) {
+            (Ok(place), _) => match self.flight.try_out(&place, context).await {
+                Ok(()) => FlightAbility::Serves(place),
+                Err(error) => FlightAbility::Unknown(format!("Arrow Flight at {place}: {}", error.error())),
+            },
+            (Err(_), Err(NotLearned::Unreachable(why))) if self.flight_config == FlightConfig::FindOut => {
+                FlightAbility::Unknown(why)
+            }
+            (Err(why), _) => FlightAbility::Not(why),
+        };
+        Introduced { version, flight, flight_tells_start_times }
     }
 
     async fn external_labels(&self, context: &QueryContext) -> Result<ExternalLabels, NotLearned> {
@@ -103,12 +132,6 @@ impl AbilityProbe {
         Ok(values.into_iter().collect())
     }
 
-    async fn version(&self, context: &QueryContext) -> Option<(u32, u32)> {
-        let path = "api/v1/status/buildinfo";
-        let info = self.get(path, vec![], BUILD_INFO_BYTES_MAX, decode_build_info, context).await;
-        info.ok()?.prometheus_version()
-    }
-
     async fn get<T>(
         &self,
         path: &str,
@@ -132,6 +155,20 @@ impl AbilityProbe {
             ResponseStatus::Success => Ok(response.data),
             ResponseStatus::Error { .. } => Err(NotLearned::Unreachable(format!("{path}: answered with an error"))),
         }
+    }
+}
+
+/// What a server says that it is.
+struct Introduced {
+    version: Option<(u32, u32)>,
+    flight: FlightAbility,
+    flight_tells_start_times: bool,
+}
+
+impl Introduced {
+    fn into_ability(self, raw: RawAbility) -> Ability {
+        let Self { version, flight, flight_tells_start_times } = self;
+        Ability { raw, version, flight, flight_tells_start_times }
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use axum::http::HeaderName;
+use parking_lot::RwLock;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use super::cors::CorsOrigin;
@@ -112,6 +113,7 @@ struct Shared {
     started_at: SystemTime,
     query_slots: Option<Arc<Semaphore>>,
     read_turns: Option<Arc<Semaphore>>,
+    flight_port: RwLock<Option<u16>>,
     options: ApiOptions,
 }
 
@@ -135,6 +137,7 @@ impl ApiState {
             started_at: now,
             query_slots,
             read_turns,
+            flight_port: RwLock::new(None),
             options,
         }))
     }
@@ -201,6 +204,16 @@ impl ApiState {
 
     pub(super) fn options(&self) -> &ApiOptions {
         &self.0.options
+    }
+
+    /// The port of Arrow Flight, 0 where it is that of the HTTP API; `None` where it is not served.
+    pub fn flight_port(&self) -> Option<u16> {
+        *self.0.flight_port.read()
+    }
+
+    /// Says, once it is known, where Arrow Flight is served: gateways above find it so.
+    pub fn set_flight_port(&self, port: Option<u16>) {
+        *self.0.flight_port.write() = port;
     }
 
     /// Who this gateway is.

@@ -7,6 +7,7 @@ use axum::response::Response;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::json;
 
+use crate::decode::FLIGHT_FORMAT;
 use crate::serve::http::respond::success_response;
 use crate::serve::http::state::ApiState;
 
@@ -14,8 +15,9 @@ use crate::serve::http::state::ApiState;
 /// what they may ask; our own version would make them think of a Prometheus from before labels could be matched.
 pub(in crate::serve) const PROMETHEUS_VERSION: &str = "3.14.0";
 
-/// Versions.
-pub(super) async fn build_info() -> Response {
+/// Versions; and for a Quiver above this one, under a name that others pass by, how to ask it best.
+pub(super) async fn build_info(State(state): State<ApiState>) -> Response {
+    let flight_port = state.flight_port();
     success_response(&json!({
         "version": PROMETHEUS_VERSION,
         "revision": env!("QUIVER_COMMIT"),
@@ -25,6 +27,12 @@ pub(super) async fn build_info() -> Response {
         "goVersion": "",
         "application": "Quiver",
         "applicationVersion": env!("CARGO_PKG_VERSION"),
+        "quiver": {
+            "id": state.gateway().as_str(),
+            "flightPort": flight_port,
+            "flightFormat": flight_port.map(|_| FLIGHT_FORMAT),
+            "tellsStartTimes": state.engine().source().tells_start_times(),
+        },
     }))
 }
 
