@@ -176,6 +176,8 @@ impl App {
             "none" => None,
             "shared" => {
                 log_address("HTTP and gRPC", &http);
+                // The port of whoever asks, which need not be the one that is bound.
+                self.state.set_flight_port(Some(0));
                 self.listeners.spawn(grpc::serve_shared(http, self.state.clone(), options, self.stop.clone()));
                 return Ok(());
             }

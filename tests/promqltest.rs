@@ -97,6 +97,30 @@ const WAYS: [Way; 6] = [
     Way { layout: Layout::Single, route: Route::Http, mode: EvaluationMode::Exact },
 ];
 
+/// Gateways below the gateway. All cases by hand, with `quiver test promql --route flight`; here those files that have native
+/// histograms, stale markers, many series and all kinds of selectors.
+#[tokio::test(flavor = "multi_thread")]
+async fn cases_pass_over_flight_whatever_the_layout_and_however_deep() {
+    let of_kind = |path: &PathBuf, names: &[&str]| {
+        path.file_stem().and_then(|stem| stem.to_str()).is_some_and(|stem| names.contains(&stem))
+    };
+    let handed = test_files(Path::new("../shared/conformance/promqltest"));
+    for (route, layout, names) in [
+        (Route::Flight, Layout::Single, &["native_histograms", "staleness", "selectors", "at_modifier"][..]),
+        (Route::Flight, Layout::Holes, &["staleness", "range_queries", "subquery"]),
+        (Route::FlightTwice, Layout::Replicas, &["staleness", "histograms"]),
+        (Route::FlightThrice, Layout::Single, &["staleness", "selectors"]),
+    ] {
+        let way = Way { layout, route, mode: EvaluationMode::Exact };
+        let files: Vec<PathBuf> = handed.iter().filter(|path| of_kind(path, names)).cloned().collect();
+        let report = run_files(&files, &RunOptions { reruns: false, way, ..RunOptions::default() }).await;
+        assert_eq!(report.counts().failed, 0, "{way}:\n{report}");
+        let own = test_files(Path::new("tests/promqltest"));
+        let report = run_files(&own[..own.len().min(4)], &RunOptions { reruns: false, way, ..default_server() }).await;
+        assert_eq!(report.counts().failed, 0, "{way}:\n{report}");
+    }
+}
+
 /// Each case once, as it is written: the same in other ways is asked without the network.
 #[tokio::test(flavor = "multi_thread")]
 async fn cases_pass_in_front_of_servers_as_far_as_the_way_can_carry_them() {

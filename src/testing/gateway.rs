@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use super::fake_prometheus::{FakeOptions, FakePrometheus, RemoteReadOptions};
 use super::layout::{GroupShape, PlacedSamples};
-use super::{MemoryDownstream, MemoryStore};
+use super::{LoopbackGateway, MemoryDownstream, MemoryStore, Seat};
 use crate::config;
+use crate::downstream::instrument::FLIGHT;
 use crate::error::Error;
-use crate::model::{Labels, TimestampMs};
+use crate::model::{Labels, TargetReport, TimestampMs};
 use crate::query::{EngineOptions, QueryEngine, QueryOptions};
 use crate::scan::GroupsSource;
+use crate::serve::http::ApiOptions;
 use crate::servergroup::{GroupTarget, ServerGroup, ServerGroupSet};
 
 /// How the gateway reaches its servers.
@@ -21,6 +23,11 @@ pub enum Transport {
     Json,
     /// Servers on the loopback interface that speak remote read too.
     RemoteRead,
+    /// Gateways on the loopback interface that are asked over Arrow Flight.
+    Flight {
+        /// How many stand one behind the other; the last of them has the data.
+        levels: usize,
+    },
 }
 
 /// So small that even short series come in several chunks and frames.
@@ -34,6 +41,7 @@ pub struct TestGateway {
     stores: Vec<Vec<Arc<MemoryStore>>>,
     /// Held for their drop.
     _servers: Vec<FakePrometheus>,
+    _gateways: Vec<LoopbackGateway>,
     engine: QueryEngine,
     config_text: String,
 }
@@ -47,13 +55,19 @@ impl TestGateway {
         let store = || Arc::new(MemoryStore::new());
         let stores: Vec<Vec<_>> =
             shapes.iter().map(|shape| (0..shape.replica_count).map(|_| store()).collect()).collect();
-        let mut servers = Vec::new();
+        let (mut servers, mut gateways) = (Vec::new(), Vec::new());
         let mut addresses = Vec::new();
         for (group, replicas) in stores.iter().enumerate() {
             let mut of_group = Vec::new();
             for (replica, store) in replicas.iter().enumerate() {
                 if transport == Transport::InProcess {
                     of_group.push(format!("memory-{group}-{replica}"));
+                    continue;
+                }
+                if let Transport::Flight { levels } = transport {
+                    let tower = flight_tower(store, levels, &options).await?;
+                    of_group.extend(tower.last().map(LoopbackGateway::target));
+                    gateways.extend(tower);
                     continue;
                 }
                 let remote_read = (transport == Transport::RemoteRead).then_some(SMALL_CHUNKS);
@@ -70,12 +84,18 @@ impl TestGateway {
         let config_text = config_text(shapes, &addresses);
         let groups = match transport {
             Transport::InProcess => in_process(&config_text, &addresses, &stores)?,
-            Transport::Json | Transport::RemoteRead => ServerGroupSet::try_new(&parse(&config_text)?.promxy)?,
+            Transport::Json | Transport::RemoteRead | Transport::Flight { .. } => {
+                ServerGroupSet::try_new(&parse(&config_text)?.promxy)?
+            }
         };
         let engine = QueryEngine::new(Arc::new(GroupsSource::new(Arc::new(groups))), options);
         // What servers can do is found out when they are first asked.
-        engine.instant("up", TimestampMs(0), &QueryOptions::default()).await?;
-        Ok(Self { stores, _servers: servers, engine, config_text })
+        let first = engine.instant("up", TimestampMs(0), &QueryOptions::default()).await?;
+        let is_asked_so = |target: &TargetReport| target.leaf == FLIGHT;
+        if matches!(transport, Transport::Flight { .. }) && !first.targets.iter().all(is_asked_so) {
+            return Err(Error::internal(format!("gateways are not asked over Arrow Flight: {:?}", first.targets)));
+        }
+        Ok(Self { stores, _servers: servers, _gateways: gateways, engine, config_text })
     }
 
     /// Answers over the union of what the servers hold.
@@ -106,6 +126,25 @@ impl TestGateway {
         }
         Ok(())
     }
+}
+
+/// Gateways one behind the other, the first of which answers from the store.
+async fn flight_tower(
+    store: &Arc<MemoryStore>,
+    levels: usize,
+    options: &EngineOptions,
+) -> Result<Vec<LoopbackGateway>, Error> {
+    let failed = |error: std::io::Error| Error::internal(format!("cannot start a gateway: {error}"));
+    let engine = QueryEngine::new(Arc::clone(store) as _, options.clone());
+    let mut tower =
+        vec![LoopbackGateway::over_engine(Seat::take().await.map_err(failed)?, engine, ApiOptions::default())];
+    while let Some(below) = tower.last().filter(|_| tower.len() < levels) {
+        let shape = [GroupShape::new("below", 1)];
+        let config = config_text(&shape, &[vec![below.target()]]);
+        let above = LoopbackGateway::over_groups(Seat::take().await.map_err(failed)?, &config, options.clone())?;
+        tower.push(above);
+    }
+    Ok(tower)
 }
 
 fn config_text(shapes: &[GroupShape], addresses: &[Vec<String>]) -> String {

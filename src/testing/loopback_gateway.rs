@@ -53,7 +53,8 @@ impl Seat {
 pub struct LoopbackGateway {
     addresses: Addresses,
     api: ApiState,
-    _serving: [AbortOnDropHandle<()>; 2],
+    /// HTTP and gRPC.
+    serving: [AbortOnDropHandle<()>; 2],
 }
 
 impl LoopbackGateway {
@@ -65,8 +66,8 @@ impl LoopbackGateway {
         let listen = ListenOptions::default();
         let serving_http = tokio::spawn(serve(http, router(api.clone()), listen, CancellationToken::new()));
         let serving_grpc = tokio::spawn(grpc::serve(grpc, api.clone(), listen, CancellationToken::new()));
-        let _serving = [serving_http, serving_grpc].map(AbortOnDropHandle::new);
-        Self { addresses, api, _serving }
+        let serving = [serving_http, serving_grpc].map(AbortOnDropHandle::new);
+        Self { addresses, api, serving }
     }
 
     /// Answers from the server groups of a config file's text.
@@ -89,6 +90,11 @@ impl LoopbackGateway {
     /// Where gRPC is served.
     pub fn grpc_address(&self) -> SocketAddr {
         self.addresses.grpc
+    }
+
+    /// Ends gRPC, with all its connections; HTTP goes on.
+    pub fn end_grpc(&self) {
+        self.serving[1].abort();
     }
 
     /// Who it is, and the engine that it answers from.

@@ -90,6 +90,7 @@ impl FlightAnswer {
             let samples = TableSize::of(&table).samples;
             self.context.count_samples(samples);
             self.meter.decoded(samples);
+            self.meter.finished_series(table.num_rows());
             // Checking a table is work: others may want the thread.
             tokio::task::yield_now().await;
             return match &mut self.step_times {

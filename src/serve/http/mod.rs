@@ -21,6 +21,6 @@ pub(in crate::serve) use respond::{ApiError, Notes};
 pub use router::{check_paths, router};
 pub use state::{ApiOptions, ApiState, ConfigStatus, LifecycleRequest};
 pub(in crate::serve) use v1::evaluation::{
-    Admitted, Evaluation, Timings, admit, check_groups, evaluate, gateway_path, now, proxied_headers, within_deadline,
+    Evaluation, Timings, admit, check_groups, evaluate, gateway_path, now, proxied_headers, within_deadline,
 };
 pub(in crate::serve) use v1::status::PROMETHEUS_VERSION;

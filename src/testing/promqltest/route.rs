@@ -15,6 +15,12 @@ pub enum Route {
     Http,
     /// Servers that speak remote read too.
     RemoteRead,
+    /// Gateways below the gateway, asked over Arrow Flight.
+    Flight,
+    /// The same with another gateway in between.
+    FlightTwice,
+    /// The same with two gateways in between.
+    FlightThrice,
 }
 
 /// Something that samples have and that a way may lose.
@@ -30,7 +36,8 @@ pub enum Trait {
 
 impl Route {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Engine, Self::Http, Self::RemoteRead];
+    pub const ALL: [Self; 6] =
+        [Self::Engine, Self::Http, Self::RemoteRead, Self::Flight, Self::FlightTwice, Self::FlightThrice];
 
     /// As it is written on the command line.
     pub fn name(self) -> &'static str {
@@ -38,6 +45,9 @@ impl Route {
             Self::Engine => "engine",
             Self::Http => "http",
             Self::RemoteRead => "remote-read",
+            Self::Flight => "flight",
+            Self::FlightTwice => "flight-2",
+            Self::FlightThrice => "flight-3",
         }
     }
 
@@ -53,6 +63,9 @@ impl Route {
             Self::Engine => Transport::InProcess,
             Self::Http => Transport::Json,
             Self::RemoteRead => Transport::RemoteRead,
+            Self::Flight => Transport::Flight { levels: 1 },
+            Self::FlightTwice => Transport::Flight { levels: 2 },
+            Self::FlightThrice => Transport::Flight { levels: 3 },
         }
     }
 }

@@ -23,6 +23,7 @@ use super::edge_columns::{histogram_type, item, timestamp_type, timestamps};
 use super::per_sample::{PerSample, per_sample};
 use super::per_series::{per_series_range, per_series_samples, per_series_vector};
 use super::ticket::{Question, TableForm, Ticket};
+use crate::decode::FLIGHT_FORMAT;
 use crate::error::Error;
 use crate::model::{
     COLUMN_LABELS, COLUMN_SAMPLE_TIMES, COLUMN_SAMPLES, COLUMN_VALUES, StepGrid, TableSize, TimestampMs,
@@ -31,7 +32,7 @@ use crate::query::StreamedValue;
 use crate::serve::grpc::arrow_stream::labels_type;
 
 /// The version of native tables that is spoken here.
-const NATIVE_FORMAT: &str = "1";
+const NATIVE_FORMAT: &str = FLIGHT_FORMAT;
 
 /// Which tables are wanted.
 #[derive(Clone, Debug, PartialEq, Default)]
