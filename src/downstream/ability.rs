@@ -19,7 +19,9 @@ use std::time::Duration;
 pub(super) use memory::AbilityMemory;
 pub(super) use probe::AbilityProbe;
 
+use super::KnownLeaf;
 use super::flight::FlightPlace;
+use super::instrument::{FLIGHT, JSON, REMOTE_READ};
 use super::remote_read::ExternalLabels;
 
 /// What was learned is learned anew, beside a query, when it is older than this.
@@ -108,6 +110,18 @@ impl Ability {
             FlightAbility::Serves(_) => None,
             FlightAbility::Not(why) | FlightAbility::Unknown(why) => Some(why),
         }
+    }
+
+    /// How its series are read, and why not in a better way. That it is no Quiver goes without saying.
+    pub fn leaf(&self) -> KnownLeaf {
+        let no_flight = match &self.flight {
+            FlightAbility::Serves(_) => return KnownLeaf::Reads { leaf: FLIGHT, why: None },
+            FlightAbility::Not(_) => None,
+            FlightAbility::Unknown(why) => Some(why.as_str()),
+        };
+        let leaf = if self.reads_raw() { REMOTE_READ } else { JSON };
+        let reasons: Vec<&str> = self.why_not_raw().into_iter().chain(no_flight).collect();
+        KnownLeaf::Reads { leaf, why: (!reasons.is_empty()).then(|| reasons.join("; ")) }
     }
 
     /// Where it is asked over Arrow Flight, if it is.

@@ -118,10 +118,7 @@ pub trait Downstream: Debug + Send + Sync {
     fn leaf(&self) -> KnownLeaf {
         match self.ability() {
             None => KnownLeaf::NotYet,
-            Some(ability) => match ability.why_not_raw() {
-                None => KnownLeaf::Reads { leaf: instrument::REMOTE_READ, why: None },
-                Some(why) => KnownLeaf::Reads { leaf: instrument::JSON, why: Some(why.to_owned()) },
-            },
+            Some(ability) => ability.leaf(),
         }
     }
 
