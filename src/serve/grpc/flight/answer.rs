@@ -105,7 +105,7 @@ async fn deliver(
     while let Some(table) = arriving.next().await {
         let (table, held) = table?;
         series_returned += table.num_rows() as u64;
-        for part in Tables::cut(&table) {
+        for part in tables.cut(&table) {
             let converted = tables.convert(&part)?;
             outbox.send_all(messages.table(&converted)?).await?;
         }

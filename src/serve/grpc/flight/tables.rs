@@ -8,6 +8,10 @@
 //! | native | all of them | those of the engine, see proto/quiver/v1/flight.proto |
 //! | all | a text | `timestamp`, `text` |
 //!
+//! Ranges are lists with a time beside each value, not cells on a grid: those halve the bytes and the client's work (10 M cells in
+//! pyarrow: 160 MB and 0.2 s, 80 MB and 0.1 s), but leave the arithmetic of the grid, and the holes, to everybody. The same as JSON takes
+//! Python 12 s.
+//!
 //! Labels are a `Map<Utf8, Utf8>`, not encoded with dictionaries: those halve its bytes (100,000 series of 10 labels: 21.5 MB and
 //! 11.7 MB, with LZ4 9.5 MB and 3.0 MB), but a Python client reads it five times as slowly (0.5 s and 2.8 s to lists).
 
@@ -63,8 +67,8 @@ pub(in crate::serve::grpc) struct Tables {
     schema: SchemaRef,
 }
 
-/// Tables are cut to rows that are about so large inside: what they become is at most a few times as large.
-const CUT_BYTES: usize = 256 << 10;
+/// A message is about so large.
+const MESSAGE_BYTES: usize = 1 << 20;
 
 impl Tables {
     /// The tables of a value.
@@ -96,10 +100,16 @@ impl Tables {
         self.batch(vec![timestamps(vec![time.0].into(), None), Arc::new(StringArray::from(vec![text]))])
     }
 
-    /// A table of the engine cut to a bounded size, as far as its rows allow.
-    pub(in crate::serve::grpc) fn cut(batch: &RecordBatch) -> impl Iterator<Item = RecordBatch> + use<> {
-        let bytes_per_row = TableSize::of(batch).bytes / batch.num_rows().max(1);
-        let rows = (CUT_BYTES / bytes_per_row.max(1)).clamp(1, batch.num_rows().max(1));
+    /// A table of the engine cut to rows of which a message of about a mebibyte becomes, as far as they allow it.
+    pub(in crate::serve::grpc) fn cut(&self, batch: &RecordBatch) -> impl Iterator<Item = RecordBatch> + use<> {
+        // A cell of eight bytes gets its time beside it, and of a table per sample also its series.
+        let growth = match self.wanted.form {
+            TableForm::Native => 1,
+            TableForm::PerSeries => 2,
+            TableForm::PerSample => 4,
+        };
+        let bytes_per_row = (TableSize::of(batch).bytes * growth / batch.num_rows().max(1)).max(1);
+        let rows = (MESSAGE_BYTES / bytes_per_row).clamp(1, batch.num_rows().max(1));
         let batch = batch.clone();
         (0..batch.num_rows()).step_by(rows).map(move |from| batch.slice(from, rows.min(batch.num_rows() - from)))
     }
