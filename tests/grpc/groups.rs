@@ -71,6 +71,13 @@ async fn a_query_says_whom_it_asks_and_whether_all_must_answer() {
         let answer = ask(&server, "up", options.clone()).await.expect("eu answers");
         assert_eq!((answer.rows(), answer.warnings().len()), (vec![EU.to_owned()], warning_count), "{options:?}");
     }
+    // The same where the servers evaluate themselves.
+    let trusting = |response| proto::QueryOptions { mode: proto::EvaluationMode::Trust.into(), ..partial(response) };
+    let answer = ask(&server, "sum(up)", trusting(Allow)).await.expect("eu answers");
+    assert_eq!((answer.rows(), answer.warnings().len()), (vec!["{} 1".to_owned()], 1));
+    let error = ask(&server, "sum(up)", trusting(Refuse)).await.expect_err("us does not");
+    assert_eq!(error.code(), Code::Unavailable, "{error}");
+
     for (options, code, text) in [
         (partial(Refuse), Code::Unavailable, "server group \"us\": 0 of 1 replicas answered"),
         (of(&["us"], partial(Allow)), Code::Unavailable, "no server group answered: server group \"us\""),
