@@ -3,9 +3,9 @@
 use bytes::Bytes;
 
 use super::envelope::{success_response, write_array};
+use super::labels_json::write_pairs;
 use super::number::{write_api_float, write_timestamp};
-use super::text::{Dialect, write_text};
-use crate::model::{Exemplar, Labels, SeriesExemplars};
+use crate::model::{Exemplar, SeriesExemplars};
 
 /// Exemplars by series, in the order given; keys as Prometheus v3.14 model/exemplar has them.
 pub fn encode_exemplars(series: &[SeriesExemplars], warnings: &[String], infos: &[String]) -> Bytes {
@@ -14,7 +14,7 @@ pub fn encode_exemplars(series: &[SeriesExemplars], warnings: &[String], infos: 
 
 fn write_series(series: &SeriesExemplars, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"seriesLabels\":");
-    write_labels(&series.series, out);
+    write_pairs(series.series.iter(), out);
     out.extend_from_slice(b",\"exemplars\":");
     write_array(&series.exemplars, out, write_exemplar);
     out.push(b'}');
@@ -22,7 +22,7 @@ fn write_series(series: &SeriesExemplars, out: &mut Vec<u8>) {
 
 fn write_exemplar(exemplar: &Exemplar, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"labels\":");
-    write_labels(&exemplar.labels, out);
+    write_pairs(exemplar.labels.iter(), out);
     out.extend_from_slice(b",\"value\":\"");
     write_api_float(exemplar.value, out);
     out.extend_from_slice(b"\",\"timestamp\":");
@@ -30,23 +30,10 @@ fn write_exemplar(exemplar: &Exemplar, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-fn write_labels(labels: &Labels, out: &mut Vec<u8>) {
-    out.push(b'{');
-    for (index, (name, value)) in labels.iter().enumerate() {
-        if index > 0 {
-            out.push(b',');
-        }
-        write_text(name, Dialect::Stream, out);
-        out.push(b':');
-        write_text(value, Dialect::Stream, out);
-    }
-    out.push(b'}');
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::TimestampMs;
+    use crate::model::{Labels, TimestampMs};
 
     #[test]
     fn exemplars_are_printed_as_prometheus_prints_them() {

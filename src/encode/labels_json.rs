@@ -25,15 +25,15 @@ pub(super) fn write_labels(labels: LabelsRef<'_>, out: &mut Vec<u8>) {
     write_pairs(labels.iter(), out);
 }
 
-fn write_pairs(pairs: impl Iterator<Item = (impl AsRef<str>, impl AsRef<str>)>, out: &mut Vec<u8>) {
+pub(super) fn write_pairs(pairs: impl Iterator<Item = (impl AsRef<str>, impl AsRef<str>)>, out: &mut Vec<u8>) {
     out.push(b'{');
     for (index, (name, value)) in pairs.enumerate() {
         if index > 0 {
             out.push(b',');
         }
-        write_text(name.as_ref(), Dialect::Standard, out);
+        write_text(name.as_ref(), Dialect::Stream, out);
         out.push(b':');
-        write_text(value.as_ref(), Dialect::Standard, out);
+        write_text(value.as_ref(), Dialect::Stream, out);
     }
     out.push(b'}');
 }
@@ -56,10 +56,10 @@ mod tests {
         let series = [Labels::from_pairs([("job", "a&\u{8}"), ("__name__", "up")]), Labels::default()];
         assert_eq!(
             encode_series(&series, &[], &[]),
-            r#"{"status":"success","data":[{"__name__":"up","job":"a\u0026\b"},{}]}"#
+            r#"{"status":"success","data":[{"__name__":"up","job":"a&\u0008"},{}]}"#
         );
         let mut out = Vec::new();
         write_labels(series[0].encode().as_ref(), &mut out);
-        assert_eq!(out, br#"{"__name__":"up","job":"a\u0026\b"}"#);
+        assert_eq!(out, br#"{"__name__":"up","job":"a&\u0008"}"#);
     }
 }

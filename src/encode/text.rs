@@ -3,11 +3,11 @@
 /// Who prints the string in Prometheus. The first two differ in two characters; both escape `<`, `>`, `&`, U+2028 and U+2029.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(super) enum Dialect {
-    /// Go's encoding/json, for label sets and string results: backspace is `\b`, form feed `\f`.
+    /// Go's encoding/json, for string results: backspace is `\b`, form feed `\f`.
     Standard,
     /// json-iterator, for everything else: backspace is `\u0008`, form feed `\u000c`.
     Iterator,
-    /// json-iterator's stream, for label sets that Prometheus 3 writes by hand: as above, but only quotes, backslashes and
+    /// json-iterator's stream, for label sets, which Prometheus 3 writes by hand: as above, but only quotes, backslashes and
     /// control characters are escaped.
     Stream,
 }

@@ -52,7 +52,7 @@ fn every_type_of_value_is_printed_as_prometheus_prints_it() {
                     steps(1, &[(&[], &[Some(f64::NAN)])]),
                 ],
             },
-            r#"{"resultType":"vector","result":[{"metric":{"__name__":"up","job":"a\u003cb\b"},"value":[1435781451.780,"1e-07"]},{"metric":{},"value":[1435781451.780,"NaN"]}]}"#,
+            r#"{"resultType":"vector","result":[{"metric":{"__name__":"up","job":"a<b\u0008"},"value":[1435781451.780,"1e-07"]},{"metric":{},"value":[1435781451.780,"NaN"]}]}"#,
         ),
         (QueryValue::Vector { time, batches: vec![] }, r#"{"resultType":"vector","result":[]}"#),
         (
