@@ -28,8 +28,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use futures::StreamExt;
 use quiver::error::{Error, ErrorKind};
 use quiver::model::{
-    Annotation, DurationMs, Exemplar, ExemplarSet, Labels, MetadataRequest, MetricMetadata, QueryContext, SeriesStream,
-    TimestampMs,
+    Annotation, DurationMs, Exemplar, ExemplarSet, Labels, MetadataRequest, MetricMetadata, ProcessBudget,
+    QueryContext, SeriesStream, TimestampMs,
 };
 use quiver::query::{EngineOptions, QueryEngine};
 use quiver::scan::{ScanRequest, SelectorForm, SeriesSource};
@@ -613,4 +613,38 @@ async fn a_long_answer_is_streamed_and_whole() {
     let series = json["data"]["result"].as_array().expect("a list");
     assert_eq!(series.len(), 100);
     assert!(series.iter().all(|series| series["values"].as_array().is_some_and(|values| values.len() == 3_000)));
+}
+
+#[tokio::test]
+async fn a_long_federated_page_is_streamed_and_its_memory_given_back() {
+    let store = MemoryStore::new();
+    for index in 0..40_000 {
+        let labels = Labels::from_pairs([("__name__", "many".to_owned()), ("index", format!("{index:05}"))]);
+        store.append(&labels, TimestampMs(0), f64::from(index)).expect("new series");
+    }
+    let memory = Arc::new(ProcessBudget::default());
+    let lookback = DurationMs(1_000 * 365 * 86_400_000);
+    let options = EngineOptions { lookback, memory: Arc::clone(&memory), ..EngineOptions::default() };
+    let router = router(ApiState::new(QueryEngine::new(Arc::new(store), options), ApiOptions::default()));
+    let request = || Request::get("/federate?match[]=many").body(Body::empty()).expect("a request");
+
+    let response = send(router.clone(), request()).await;
+    assert!(!response.headers().contains_key("content-length"), "its length is not known beforehand");
+    assert!(memory.bytes() > 0, "what is not written yet is counted");
+    let body = axum::body::to_bytes(response.into_body(), 100_000_000).await.expect("a whole body");
+    let lines: Vec<&str> = std::str::from_utf8(&body).expect("text").lines().collect();
+    assert_eq!(lines.len(), 40_001);
+    assert_eq!((lines[0], lines[40_000]), ("# TYPE many untyped", r#"many{index="39999",instance=""} 39999 0"#));
+    assert_eq!(memory.bytes(), 0);
+
+    // A client that goes, before it has read anything.
+    let response = send(router, request()).await;
+    assert!(memory.bytes() > 0);
+    drop(response);
+    let given_back = async {
+        while memory.bytes() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), given_back).await.expect("nobody writes any more");
 }

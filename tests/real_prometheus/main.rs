@@ -264,6 +264,14 @@ fn exemplars_and_federated_pages_are_those_of_the_server_that_holds_the_union() 
                 report.extend(different_pages(&client, both, &path, accept).await);
             }
         }
+        // Over the query API, too, which has no words for native histograms.
+        let config = config.replace("    - static", "    - remote_read: false\n      static");
+        let of_json = tokio::task::block_in_place(|| Gateway::start_with_config(&config, programs.features()));
+        let numbers = "match%5B%5D=%7B__name__=~%22latency.*|requests_total|level%22,job=%22text%22%7D";
+        for selectors in [numbers, "match%5B%5D=level&match%5B%5D=requests_total"] {
+            let path = format!("/federate?{selectors}");
+            report.extend(different_pages(&client, [of_json.address(), union], &path, "").await);
+        }
         let (_, _, text) = client.page(gateway.address(), &format!("/federate?{names}"), "").await;
         let (_, _, messages) = client.page(gateway.address(), &format!("/federate?{names}"), PROTOBUF).await;
         say!("federated pages of {} and {} bytes", text.len(), messages.len());

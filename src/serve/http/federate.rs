@@ -24,12 +24,14 @@ use crate::model::{Held, Labels, Matcher};
 use crate::query::{NewestSamples, QueryOptions};
 use crate::runtime::CpuPool;
 
-/// Chunks that wait for a slow client; each is a few hundred kilobytes at most.
-const WAITING_CHUNKS_MAX: usize = 4;
+/// Chunks that wait for a slow client; each is a few hundred kilobytes at most, and counted by nobody.
+const WAITING_CHUNKS_MAX: usize = 2;
 /// A client that takes nothing for so long holds a whole answer in memory, and is given up.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(60);
-/// A warning is cut behind so many bytes: clients bound their headers.
+/// A warning is cut behind so many bytes.
 const WARNING_BYTES_MAX: usize = 512;
+/// All warnings together: clients and proxies bound the head of an answer, some at 4 KiB.
+const WARNINGS_BYTES_MAX: usize = 2_048;
 
 /// `match[]`, any number of times: the series that any of them selects. Without one the page is empty.
 pub(super) async fn federate(
@@ -161,19 +163,54 @@ async fn send_chunks(sender: mpsc::Sender<Chunk>, begun: [Bytes; 2], rest: Feder
 
 /// `Warning: 199 quiver "…"` (RFC 7234): what could not be asked, and what was noted beside it.
 fn add_warnings(notes: &Notes, headers: &mut HeaderMap) {
-    for text in notes.warnings.iter().chain(&notes.infos) {
+    let texts: Vec<&String> = notes.warnings.iter().chain(&notes.infos).collect();
+    let mut room = WARNINGS_BYTES_MAX;
+    for (at, text) in texts.iter().enumerate() {
         tracing::debug!("a federated page was made with a warning: {text}");
-        let mut value = String::from("199 quiver \"");
-        for character in text.chars().take(WARNING_BYTES_MAX) {
-            match character {
-                '"' | '\\' => value.extend(['\\', character]),
-                ' '..='~' => value.push(character),
-                _ => value.push('?'),
-            }
-        }
-        value.push('"');
+        let value = warning_value(text);
+        let is_last = value.len() > room;
+        room = room.saturating_sub(value.len());
+        let value = if is_last { warning_value(&format!("{} more warnings", texts.len() - at)) } else { value };
         if let Ok(value) = HeaderValue::from_str(&value) {
             headers.append(header::WARNING, value);
         }
+        if is_last {
+            break;
+        }
+    }
+}
+
+/// In visible ASCII, whatever the text is.
+fn warning_value(text: &str) -> String {
+    let mut value = String::from("199 quiver \"");
+    for character in text.chars().take(WARNING_BYTES_MAX) {
+        match character {
+            '"' | '\\' => value.extend(['\\', character]),
+            ' '..='~' => value.push(character),
+            _ => value.push('?'),
+        }
+    }
+    value.push('"');
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_are_visible_text_and_few_enough_for_any_client() {
+        let told = |texts: &[String]| {
+            let mut headers = HeaderMap::new();
+            add_warnings(&Notes { warnings: texts.to_vec(), infos: Vec::new() }, &mut headers);
+            let values = headers.get_all(header::WARNING).iter();
+            values.map(|value| value.to_str().expect("visible").to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&["a \"b\"\n\\é".to_owned()]), [r#"199 quiver "a \"b\"?\\?""#]);
+        let long = "x".repeat(10_000);
+        let values = told(&[long.clone(), long.clone(), long.clone(), long.clone(), long]);
+        assert_eq!(values.len(), 4);
+        assert_eq!(values[3], r#"199 quiver "2 more warnings""#);
+        assert!(values.iter().map(String::len).sum::<usize>() < WARNINGS_BYTES_MAX + 100);
     }
 }
