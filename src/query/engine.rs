@@ -66,7 +66,7 @@ impl Default for EngineOptions {
 }
 
 /// When a query is evaluated.
-#[derive(Copy, Clone, Debug)]
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum QueryTimes {
     /// At one time.
     Instant(TimestampMs),

@@ -6,6 +6,7 @@ mod arrow_stream;
 mod call;
 mod explanation;
 mod flight;
+mod flight_sql;
 mod progress;
 pub mod proto;
 mod request;
@@ -30,7 +31,7 @@ use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, health_reporter};
 
 use self::call::{Calls, handle_call};
-use self::flight::FlightServer;
+use self::flight_sql::FlightPort;
 use self::proto::query_service_server::QueryServiceServer;
 use self::proto::status_service_server::StatusServiceServer;
 use self::service::Service;
@@ -52,7 +53,7 @@ fn services(api: &ApiState) -> (Routes, Vec<&'static str>) {
         .accept_compressed(CompressionEncoding::Gzip)
         .max_decoding_message_size(REQUEST_BYTES_MAX);
     let status = StatusServiceServer::new(ProcessStatus::new(api.clone())).max_decoding_message_size(REQUEST_BYTES_MAX);
-    let flight = FlightServiceServer::new(FlightServer::new(api.clone()))
+    let flight = FlightServiceServer::new(FlightPort::new(api.clone()))
         .max_decoding_message_size(REQUEST_BYTES_MAX)
         .max_encoding_message_size(TABLE_BYTES_MAX);
     let mut names = vec![name_of(&queries), name_of(&status), name_of(&flight)];

@@ -24,4 +24,7 @@ mod tables;
 mod ticket;
 mod ticket_json;
 
-pub(super) use service::FlightServer;
+pub(super) use api::{FlightApi, schema_bytes};
+pub(super) use messages::Messages;
+pub(super) use service::{FlightServer, read_only};
+pub(super) use ticket::{Compression, LABEL_COLUMNS_MAX, SAMPLE_COLUMNS, TableForm, Ticket, Times};

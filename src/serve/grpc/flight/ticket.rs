@@ -13,9 +13,9 @@ use crate::serve::grpc::request::step_grid;
 pub(in crate::serve::grpc) const TICKET_BYTES_MAX: usize = 1 << 20;
 
 /// Each is a word a sample, and a dictionary a message.
-const LABEL_COLUMNS_MAX: usize = 64;
+pub(in crate::serve::grpc) const LABEL_COLUMNS_MAX: usize = 64;
 /// The other columns of a table per sample.
-const SAMPLE_COLUMNS: [&str; 4] = ["series", "timestamp", "value", "histogram"];
+pub(in crate::serve::grpc) const SAMPLE_COLUMNS: [&str; 4] = ["series", "timestamp", "value", "histogram"];
 
 /// More steps than this no plan asks for: its subqueries have no more.
 const LEAF_STEPS_MAX: u64 = 10_000_000;
