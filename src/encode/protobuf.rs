@@ -13,7 +13,7 @@ pub(super) fn write_signed_field(field: u64, value: i64, out: &mut Vec<u8>) {
     write_varint_field(field, ((value << 1) ^ (value >> 63)) as u64, out);
 }
 
-/// A float. Only zero itself is not written: a negative zero is another number.
+/// A float. Only zero itself is not written: a negative zero is another number, though Prometheus' own writer loses its sign.
 pub(super) fn write_double_field(field: u64, value: f64, out: &mut Vec<u8>) {
     if value.to_bits() != 0 {
         write_present_double_field(field, value, out);

@@ -104,6 +104,15 @@ impl ApiClient {
         (status, content_type, response.into_body().collect().await.expect("a whole body").to_bytes())
     }
 
+    /// Status, content type and body of the answer to a remote read.
+    pub async fn read(&self, address: &str, body: Vec<u8>) -> (u16, String, Bytes) {
+        let request = Request::post(format!("http://{address}/api/v1/read")).body(Full::from(body));
+        let response = self.0.request(request.expect("a valid request")).await.expect("the server answers");
+        let status = response.status().as_u16();
+        let content_type = response.headers()["content-type"].to_str().expect("a text").to_owned();
+        (status, content_type, response.into_body().collect().await.expect("a whole body").to_bytes())
+    }
+
     /// How many requests a Prometheus has answered well at a path, by its own count.
     pub async fn requests_of(&self, address: &str, path: &str) -> f64 {
         let request = Request::get(format!("http://{address}/metrics")).body(Full::default()).expect("a valid request");

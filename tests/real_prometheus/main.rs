@@ -160,6 +160,7 @@ fn the_gateway_answers_as_the_server_that_holds_the_union() {
         show_the_losses(&stage, &client).await;
         let mut report = stage.compare(&client, "queries", questions::questions()).await;
         report += &stage.compare(&client, "series and labels", questions::metadata_questions()).await;
+        report += &reader::compare_answers(&stage, &client).await;
         report += &reader::compare(&programs, &stage, &client).await;
         if programs.major_version() >= 3 {
             report += &stage.compare(&client, "more queries", questions::questions_to_prometheus_3()).await;
