@@ -49,8 +49,8 @@ async fn raw(engine: &QueryEngine, matchers: Vec<Matcher>) -> (Vec<String>, Vec<
 
 /// The answers of both to every query, at instants and on a grid.
 async fn assert_same_answers(lower: &Gateway, upper: &Gateway) {
-    for at in 0..QUERIES.len() {
-        let text: String = url::form_urlencoded::byte_serialize(QUERIES[at].as_bytes()).collect();
+    for query in QUERIES {
+        let text: String = url::form_urlencoded::byte_serialize(query.as_bytes()).collect();
         let times = [
             "query?time=5",
             "query?time=21",

@@ -85,6 +85,9 @@ enum Point {
 
 type Series = BTreeMap<String, Vec<(i64, Point)>>;
 
+/// A query, its time, and what comes of it.
+type Case = (&'static str, &'static str, &'static [(&'static str, f64)]);
+
 /// Reads an answer as promxy reads it; the error is `type: text`.
 fn series_of(answer: &Answer) -> Result<Series, String> {
     let body: Value = serde_json::from_slice(&answer.body).map_err(|error| format!("bad_response: {error}"))?;
@@ -166,7 +169,7 @@ fn floats(series: &Series) -> Vec<(&str, Vec<(i64, f64)>)> {
 async fn instant_queries_are_forms_with_seconds_and_decimals() {
     let stage = stage().await;
     // What promxy makes of `sum(a)`, `count(a)`, `max(a) > 1`, `topk`, calls, literals and selectors.
-    let cases: [(&str, &str, &[(&str, f64)]); 10] = [
+    let cases: [Case; 10] = [
         ("sum(a)", "300", &[("", 31.0 + 62.0 + 93.0)]),
         ("count by (i) (a)", "300.000", &[("i=1", 2.0), ("i=2", 1.0)]),
         ("max(a) > 1", "300.001", &[("", 93.0)]),

@@ -67,8 +67,11 @@ const SELECTORS: [Matchers; 9] = [
     &[(4, "__name__", "up")],
 ];
 
-/// Start and end (ms from the start of the data), and the same of the hints. Samples lie on both ends of the second one.
-const WINDOWS: [((i64, i64), Option<(i64, i64)>); 4] = [
+/// Start and end (ms from the start of the data).
+type Times = (i64, i64);
+
+/// The times of a query, and the same of the hints. Samples lie on both ends of the second one.
+const WINDOWS: [(Times, Option<Times>); 4] = [
     ((0, 4 * 3_600_000), None),
     ((601_125, 616_125), None),
     ((-3_600_000, 7_200_000), Some((1_800_000, 2_000_000))),
