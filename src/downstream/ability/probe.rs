@@ -86,16 +86,28 @@ impl AbilityProbe {
         introduced.into_ability(judge(self.wish, speaks, labels))
     }
 
+    async fn build_info(&self, context: &QueryContext) -> Result<BuildInfo, NotLearned> {
+        let path = "api/v1/status/buildinfo";
+        self.get(path, vec![], BUILD_INFO_BYTES_MAX, decode_build_info, context).await
+    }
+
     /// What the server says that it is, and what comes of that.
     async fn introduced(&self, context: &QueryContext) -> Introduced {
-        let path = "api/v1/status/buildinfo";
-        let info = self.get(path, vec![], BUILD_INFO_BYTES_MAX, decode_build_info, context).await;
+        let info = self.build_info(context).await;
         let version = info.as_ref().ok().and_then(BuildInfo::prometheus_version);
         let told = info.as_ref().ok().and_then(BuildInfo::quiver).cloned();
-        let flight_tells_start_times = told.as_ref().is_some_and(|told| told.tells_start_times);
+        let mut flight_tells_start_times = told.as_ref().is_some_and(|told| told.tells_start_times);
         let flight = match (find_place(&self.url, &self.flight_config, told.as_ref()), info) {
             (Ok(place), _) => match self.flight.try_out(&place, context).await {
-                Ok(()) => FlightAbility::Serves(place),
+                Ok(()) => {
+                    // What it knows of its own servers it may have found out just for this.
+                    if !flight_tells_start_times && told.is_some() {
+                        let again = self.build_info(context).await.ok();
+                        let again = again.as_ref().and_then(BuildInfo::quiver);
+                        flight_tells_start_times = again.is_some_and(|told| told.tells_start_times);
+                    }
+                    FlightAbility::Serves(place)
+                }
                 Err(error) => FlightAbility::Unknown(format!("Arrow Flight at {place}: {}", error.error())),
             },
             (Err(_), Err(NotLearned::Unreachable(why))) if self.flight_config == FlightConfig::FindOut => {
