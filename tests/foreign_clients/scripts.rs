@@ -18,9 +18,10 @@ pub struct Script {
 }
 
 impl Script {
-    pub const ALL: [Self; 3] = [
+    pub const ALL: [Self; 4] = [
         Self { client: "prometheus-api-client", file: "api_client.py" },
         Self { client: "pyarrow.flight", file: "flight_client.py" },
+        Self { client: "adbc-driver-flightsql", file: "adbc_client.py" },
         Self { client: "grpcio through reflection", file: "grpc_reflection_client.py" },
     ];
 
