@@ -128,6 +128,9 @@ impl TestGateway {
     }
 }
 
+/// A query waits for what is being found out, but not for long: on a busy machine once may be too little.
+const TRIES_TO_LEARN: usize = 5;
+
 /// Gateways one behind the other, the first of which answers from the store.
 async fn flight_tower(
     store: &Arc<MemoryStore>,
@@ -142,6 +145,15 @@ async fn flight_tower(
         let shape = [GroupShape::new("below", 1)];
         let config = config_text(&shape, &[vec![below.target()]]);
         let above = LoopbackGateway::over_groups(Seat::take().await.map_err(failed)?, &config, options.clone())?;
+        // Whoever stands above it asks what it tells, so it must have found out by then.
+        let engine = above.api().engine();
+        for _ in 0..TRIES_TO_LEARN {
+            engine.instant("up", TimestampMs(0), &QueryOptions::default()).await?;
+            if engine.source().tells_start_times() {
+                break;
+            }
+        }
+        drop(engine);
         tower.push(above);
     }
     Ok(tower)
