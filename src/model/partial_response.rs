@@ -191,7 +191,7 @@ mod tests {
                 policy.answers.answered();
             }
             let judged = policy.judge();
-            let told = judged.as_ref().map(|()| ()).map_err(|error| (error.kind(), error.message()));
+            let told = judged.as_ref().copied().map_err(|error| (error.kind(), error.message()));
             assert_eq!(told, expected);
         }
     }
@@ -215,7 +215,7 @@ mod tests {
         ] {
             let policy = SourcePolicy::new(PartialResponse::ByGroup, chosen.as_deref());
             let checked = policy.check_groups(&known);
-            assert_eq!(checked.as_ref().map(|()| ()).map_err(Error::message), expected);
+            assert_eq!(checked.as_ref().copied().map_err(Error::message), expected);
         }
         let policy = SourcePolicy::new(PartialResponse::ByGroup, Some(&names(&["eu"])));
         let text = policy.check_groups(&many).expect_err("not there").to_string();

@@ -5,8 +5,8 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::python::clients_python;
 use super::server::{Server, store};
+use super::support::python::clients_python;
 
 #[tokio::test]
 async fn adbc_finds_everything_where_it_looks() {

@@ -5,8 +5,6 @@ mod answers;
 mod discovery;
 mod flow;
 mod leaves;
-#[path = "../support/python.rs"]
-mod python;
 mod server;
 mod sql;
 #[path = "../support/mod.rs"]

@@ -121,7 +121,7 @@ async fn prepared_statements_are_stateless() {
         assert_eq!(rows(&fetch(&mut client, info).await.expect("an answer")), ["{} | 1970-01-01T00:00:20Z | 25.0"]);
     }
     prepared.close().await.expect("closed");
-    let failed = client.prepare("sum(".to_owned(), None).await.err().expect("refused").to_string();
+    let failed = client.prepare("sum(".to_owned(), None).await.expect_err("refused").to_string();
     assert!(failed.contains("1:5: parse error: "), "{failed}");
 }
 

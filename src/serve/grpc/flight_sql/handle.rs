@@ -38,8 +38,7 @@ impl StatementHandle {
         let Some(([VERSION, time @ ..], text)) = bytes.split_first_chunk::<HEAD_BYTES>() else {
             return Err(refused("is none of this server's"));
         };
-        let time: [u8; 8] = (*time).try_into().map_err(|_| refused("is none of this server's"))?;
-        let now = match i64::from_be_bytes(time) {
+        let now = match i64::from_be_bytes(*time) {
             i64::MIN => None,
             now => Some(TimestampMs(now)),
         };
