@@ -156,6 +156,12 @@ impl QueryEngine {
         &self.source
     }
 
+    /// What its queries share of DataFusion.
+    #[cfg(feature = "sql")]
+    pub(super) fn runtime(&self) -> &RuntimeEnv {
+        &self.runtime
+    }
+
     /// Its options.
     pub fn options(&self) -> &EngineOptions {
         &self.options

@@ -7,6 +7,8 @@ mod limits;
 mod newest;
 mod query_watch;
 mod session;
+#[cfg(feature = "sql")]
+mod sql;
 mod stream;
 
 pub use engine::{EngineOptions, QueryEngine, QueryOptions, QueryResult, QueryTimes, QueryTimings};
@@ -14,4 +16,6 @@ pub use explain::Explanation;
 pub use newest::NewestSamples;
 pub use query_watch::QueryWatch;
 pub use session::Rules;
+#[cfg(feature = "sql")]
+pub use sql::SqlStatement;
 pub use stream::{CountedTables, QueryStream, StreamedValue};

@@ -106,6 +106,17 @@ impl QueryEngine {
     pub async fn stream(&self, query: &str, times: QueryTimes, options: &QueryOptions) -> Result<QueryStream, Error> {
         let context = self.context(options);
         options.watch.begins(&context);
+        self.stream_in(query, times, options, context).await
+    }
+
+    /// [`QueryEngine::stream`] in a context that may be another query's, too.
+    pub(super) async fn stream_in(
+        &self,
+        query: &str,
+        times: QueryTimes,
+        options: &QueryOptions,
+        context: QueryContext,
+    ) -> Result<QueryStream, Error> {
         let running = Running::Query { query: query.to_owned(), times, options: options.clone() };
         self.begin(running, context).await
     }

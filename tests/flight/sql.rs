@@ -141,13 +141,52 @@ async fn what_is_wrong_is_told_with_its_place() {
         let failed = ask(&server, statement).await.expect_err(statement);
         assert!(failed.contains(why), "{failed}");
     }
+    #[cfg(not(feature = "sql"))]
     for statement in ["SELECT 1", "COPY x TO '/tmp/x'", "DROP TABLE hits"] {
         let failed = ask(&server, statement).await.expect_err(statement);
-        assert!(failed.contains("is SQL, which this Quiver does not read"), "{failed}");
+        assert!(failed.contains("is SQL, which this Quiver was built without"), "{failed}");
     }
     let server = Server::start(mixed()).await;
     let failed = ask(&server, "TQL EVAL (20, 20, 1) hits").await.expect_err("histograms are no numbers");
     assert!(failed.contains("native histograms"), "{failed}");
+}
+
+#[cfg(feature = "sql")]
+#[tokio::test]
+async fn sql_reads_promql_and_nothing_else() {
+    let server = Server::start(two_jobs()).await;
+    let statement =
+        "SELECT label(labels, 'job') AS job, timestamp, value FROM promql('hits', 0, 10, '10s') ORDER BY 1, 2";
+    assert_eq!(columns(&server, statement).await, ["job", "timestamp", "value"]);
+    let answer = ask(&server, statement).await.expect("an answer");
+    assert_eq!(
+        answer,
+        [
+            "api | 1970-01-01T00:00:00Z | 0.0",
+            "api | 1970-01-01T00:00:10Z | 10.0",
+            "web | 1970-01-01T00:00:00Z | 5.0",
+            "web | 1970-01-01T00:00:10Z | 5.0",
+        ]
+    );
+    let labels = ask(&server, "SELECT labels, value FROM promql('hits{job=\"web\"}', 10)").await.expect("an answer");
+    assert_eq!(labels, ["{__name__: hits, job: web} | 5.0"]);
+    let mut client = client(&server);
+    let mut prepared =
+        client.prepare("SELECT count(*) AS n FROM promql('hits', 20)".to_owned(), None).await.expect("one");
+    for _ in 0..2 {
+        let info = prepared.execute().await.expect("executed");
+        assert_eq!(rows(&fetch(&mut client, info).await.expect("an answer")), ["2"]);
+    }
+    for (statement, why) in [
+        ("COPY (SELECT 1) TO '/tmp/x'", "SQL here reads only, ask with SELECT"),
+        ("SET datafusion.execution.batch_size = 1", "SQL here reads only, ask with SELECT"),
+        ("CREATE EXTERNAL TABLE x STORED AS CSV LOCATION '/etc/passwd'", "SQL here reads only, ask with SELECT"),
+        ("SELECT * FROM '/etc/passwd'", "say from when: WHERE timestamp >"),
+        ("SELECT nosuch FROM promql('hits')", "nosuch"),
+    ] {
+        let failed = ask(&server, statement).await.expect_err(statement);
+        assert!(failed.contains(why), "{failed}");
+    }
 }
 
 #[tokio::test]

@@ -20,6 +20,8 @@ pub(in crate::serve) use params::{Form, RANGE_INTERVALS_MAX, parse_duration_ns, 
 pub(in crate::serve) use respond::{ApiError, Notes};
 pub use router::{check_paths, router};
 pub use state::{ApiOptions, ApiState, ConfigStatus, LifecycleRequest};
+#[cfg(feature = "sql")]
+pub(in crate::serve) use v1::evaluation::Admitted;
 pub(in crate::serve) use v1::evaluation::{
     Evaluation, Timings, admit, check_groups, evaluate, gateway_path, now, proxied_headers, within_deadline,
 };

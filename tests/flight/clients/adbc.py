@@ -68,7 +68,8 @@ with flight_sql.connect(f"grpc://{address}", autocommit=True) as connection:
         for name, statement, parameters in [
             ("mistake", "TQL EVAL (0, 10, 1) sum(hits", None),
             ("bad time", "TQL EVAL (0, later, 1) hits", None),
-            ("sql", "SELECT 1", None),
+            ("sql", "SELECT label(labels, 'job'), max(value) FROM promql('hits', 0, 20, '10s') GROUP BY 1 ORDER BY 1", None),
+            ("files", "SELECT * FROM '/etc/passwd'", None),
             ("parameters", "vector(1)", (1,)),
             ("histograms", "TQL EVAL (20, 20, 10) native", None),
         ]:

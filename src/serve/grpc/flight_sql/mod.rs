@@ -5,7 +5,7 @@
 //! | `port.rs` | tells what is Flight SQL from what is Flight; one port serves both |
 //! | `service.rs` | the methods, each of a line or two |
 //! | `statement.rs` | what a statement says, over the letters of `scan.rs` |
-//! | `statements.rs` | from a statement to its table; `label_columns.rs` chooses the columns, `no_sql.rs` refuses SQL |
+//! | `statements.rs` | from a statement to its table; `label_columns.rs` chooses the columns, `sql.rs` and `no_sql.rs` are for SQL |
 //! | `handle.rs` | handles that carry their statement |
 //! | `catalog.rs` | metrics as tables; `tables.rs` lists them, `like.rs` reads the patterns of clients |
 //! | `server_info.rs`, `handshake.rs` | what the server says of itself; who may come in |
@@ -16,11 +16,12 @@ mod handle;
 mod handshake;
 mod label_columns;
 mod like;
-mod no_sql;
 mod port;
 mod scan;
 mod server_info;
 mod service;
+#[cfg_attr(not(feature = "sql"), path = "no_sql.rs")]
+mod sql;
 mod statement;
 mod statements;
 mod table_answer;

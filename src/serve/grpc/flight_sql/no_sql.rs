@@ -1,4 +1,4 @@
-//! SQL: refused, with what to do.
+//! SQL where it was not built in: refused, with what to do.
 
 use arrow::datatypes::SchemaRef;
 use arrow_flight::FlightData;
@@ -12,7 +12,7 @@ use crate::serve::grpc::answer::Answer;
 fn refused(verb: &str) -> Error {
     let verb = verb.to_ascii_uppercase();
     Error::bad_data(format!(
-        "{verb} is SQL, which this Quiver does not read: ask in PromQL, such as up or \
+        "{verb} is SQL, which this Quiver was built without (cargo feature \"sql\"): ask in PromQL, such as up or \
          TQL EVAL (now() - '1h', now(), '1m') up; a metric of that name is {{\"{}\"}}",
         verb.to_ascii_lowercase()
     ))

@@ -10,7 +10,7 @@ use arrow_flight::sql::{
 };
 
 /// Is SQL text understood?
-pub(super) const SPEAKS_SQL: bool = false;
+pub(super) const SPEAKS_SQL: bool = cfg!(feature = "sql");
 
 /// Answers to GetSqlInfo. What is not said here has no answer, and drivers then take the value of least promise.
 pub(super) static SQL_INFO: LazyLock<SqlInfoData> = LazyLock::new(|| {
