@@ -71,7 +71,7 @@ impl TableSize {
         let values = list.values();
         let bytes = match name {
             // The list is a nest of columns: the rows' share of all of it.
-            "histograms" if items > 0 => values.get_array_memory_size() / values.len().max(1) * items,
+            "histograms" if items > 0 => nested_bytes(values.as_ref()) / values.len().max(1) * items,
             "histograms" => 0,
             _ => primitive_bytes(values.as_ref(), items),
         };
@@ -91,6 +91,13 @@ fn primitive_bytes(values: &dyn Array, count: usize) -> usize {
     numbers + if data.nulls().is_some() { count.div_ceil(8) } else { 0 }
 }
 
+/// Bytes of a nest of columns. All buffers of a table that came in one message share that message's memory: then each stands for
+/// what is its own.
+fn nested_bytes(values: &dyn Array) -> usize {
+    let (allocated, own) = (values.get_array_memory_size(), values.to_data().get_slice_memory_size());
+    own.map_or(allocated, |own| if allocated <= own.saturating_mul(2) { allocated } else { own })
+}
+
 /// A buffer that grew has up to twice the bytes that it needs. A slice stands for its own rows alone.
 fn allocated(buffer: &Buffer, length: usize) -> usize {
     if buffer.capacity() <= length.saturating_mul(2) { buffer.capacity() } else { length }
@@ -99,6 +106,9 @@ fn allocated(buffer: &Buffer, length: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+
+    use arrow::ipc::reader::StreamReader;
+    use arrow::ipc::writer::StreamWriter;
 
     use super::*;
     use crate::model::{
@@ -163,6 +173,22 @@ mod tests {
         let expected = 1_000 * histogram_size(&histogram);
         assert!((expected * 3 / 4..expected * 3 / 2).contains(&size.samples), "{size:?}, expected about {expected}");
         assert!(size.bytes > 1_000 * 40 * 8);
+    }
+
+    #[test]
+    fn a_table_that_came_in_one_message_weighs_what_it_weighed_before() {
+        let histogram = Arc::new(NativeHistogram { count: 1.0, zero_count: 1.0, ..NativeHistogram::default() });
+        let mut builder = SamplesTableBuilder::default();
+        (0..500).for_each(|at| builder.push_histogram(at, None, Arc::clone(&histogram)));
+        builder.finish_series(Labels::from_pairs([("job", "a")]).encode().as_bytes());
+        let table = builder.finish();
+        let mut message = StreamWriter::try_new(Vec::new(), table.schema_ref()).expect("a schema");
+        message.write(&table).expect("written");
+        let message = message.into_inner().expect("written");
+        let mut reader = StreamReader::try_new(&message[..], None).expect("a stream");
+        let (sent, came) = (TableSize::of(&table), TableSize::of(&reader.next().expect("a table").expect("a table")));
+        assert!((sent.samples / 2..=sent.samples).contains(&came.samples), "{sent:?}, {came:?}");
+        assert!(came.bytes <= sent.bytes && came.bytes > sent.bytes / 4, "{sent:?}, {came:?}");
     }
 
     #[test]
